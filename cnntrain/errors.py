@@ -1,0 +1,65 @@
+"""What can go wrong, as exceptions that a user can act on.
+
+Every one of them becomes the last line on stderr, ``error: WHAT (WHERE). Fix: ACTION``, and an exit code.
+"""
+
+
+class CnntrainError(Exception):
+    """A problem that is told in one line.
+
+    ``what`` went wrong, ``where`` (a config key, a file, a layer) and ``fix``: one concrete action. None ends in a full stop.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what, where, fix)
+        self.what, self.where, self.fix = what, where, fix
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where else ""
+        return f"{self.what}{place}." + (f" Fix: {self.fix}" if self.fix else "")
+
+
+class ConfigError(CnntrainError):
+    """A key, value, option or verb that cannot be (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(CnntrainError):
+    """Data that are missing, broken or unfit (exit code 3)."""
+
+    exit_code = 3
+
+
+class CheckpointError(CnntrainError):
+    """A checkpoint or run folder that cannot be read or written (exit code 4)."""
+
+    exit_code = 4
+
+
+class DivergedError(CnntrainError):
+    """A loss or gradient that is not finite (exit code 5)."""
+
+    exit_code = 5
+
+
+class OutOfMemoryError(CnntrainError):
+    """Memory of the device or the host has run out (exit code 6)."""
+
+    exit_code = 6
+
+
+class SweepError(CnntrainError):
+    """A sweep in which at least one job failed (exit code 7)."""
+
+    exit_code = 7
+
+
+class Interrupted(CnntrainError):
+    """A signal ended the run, after its state was saved (exit code 128 + signal number)."""
+
+    def __init__(self, what: str, *, signum: int, where: str = "", fix: str = "") -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.exit_code = 128 + signum
