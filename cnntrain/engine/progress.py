@@ -1,0 +1,74 @@
+"""The live display: a bar in a terminal, plain lines elsewhere."""
+
+import sys
+from typing import Literal
+
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from cnntrain.engine.clock import Clock
+from cnntrain.engine.terminal import console
+
+
+class Progress:
+    """Shows where training is. ``auto``: a bar in a terminal, a line an epoch elsewhere; ``off``: neither."""
+
+    def __init__(self, clock: Clock, mode: Literal["auto", "bar", "lines", "off"]) -> None:
+        self.clock, self.mode = clock, mode
+        live = mode == "bar" or (mode == "auto" and sys.stdout.isatty())
+        self.console = console()
+        # No refresh thread: it would take a share of the cores that train. The bar moves when the loop reports.
+        self.bar = Bar(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
+            disable=not live,
+        )
+        self.task = self.bar.add_task("train", total=clock.total, epoch="", figures="")
+
+    def start(self) -> None:
+        """Show the bar."""
+        if not self.bar.live.is_started:
+            self.bar.start()
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self.bar.stop()
+
+    def line(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        if self.mode != "off":
+            self.console.print(text, markup=False, soft_wrap=True)
+
+    def table(self, table: Table) -> None:
+        """A table of its own."""
+        if self.mode != "off":
+            self.console.print(table)
+
+    def step(self, step: int, row: dict[str, float]) -> None:
+        """Move the bar to ``step``."""
+        if self.bar.disable:
+            return
+        epoch = min((step - 1) // self.clock.steps_per_epoch + 1, self.clock.num_epochs)
+        figures = f"loss {row.get('train/loss', 0):.3f} · lr {row['optimizer/lr']:.2g} · {row.get('speed/images_per_second', 0):,.0f} img/s"
+        self.bar.update(self.task, completed=step, epoch=f"{epoch}/{self.clock.num_epochs}", figures=figures, refresh=True)
+
+    def epoch(self, epoch: int, step: int, row: dict[str, float], *, best: bool) -> str:
+        """One line for the epoch that is done; returns it."""
+        width = len(str(self.clock.num_epochs))
+        words = [f"epoch {epoch:>{width}}/{self.clock.num_epochs}"]
+        if "epoch/loss" in row:
+            words.append(f"train loss {row['epoch/loss']:.4f}, {100 * row['epoch/accuracy']:.2f} %")
+        if "val/loss" in row:
+            words.append(f"val loss {row['val/loss']:.4f}, {100 * row['val/accuracy']:.2f} %")
+        if "speed/images_per_second" in row:
+            words.append(f"{row['speed/images_per_second']:,.0f} img/s")
+        line = " · ".join(words) + (" · best" if best else "")
+        self.line(line)
+        return line

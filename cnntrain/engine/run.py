@@ -1,0 +1,129 @@
+"""A run's folder: its config, log, metrics and status, and the lock that keeps a second process out."""
+
+import fcntl
+import json
+import math
+import os
+import time
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from cnntrain.engine.checkpoint import Checkpoint, read_newest
+from cnntrain.engine.storage import sweep_leftovers, write_text
+from cnntrain.errors import CheckpointError, Interrupted
+
+
+class Run:
+    """One run, as a context: inside it the folder is locked, and however it ends, ``status.json`` says so.
+
+    ``config`` is the plain composed config; ``checkpoint`` is where a resumed run goes on (None: from the start).
+
+    Raises:
+        CheckpointError: on entering, if another process has the folder or it cannot be written.
+    """
+
+    def __init__(self, folder: Path, *, config: dict[str, Any], command: list[str] | None = None, checkpoint: Checkpoint | None = None) -> None:
+        self.folder, self.config, self.command = Path(folder), config, command or []
+        self.checkpoint = checkpoint
+        self.result: dict[str, Any] = {}
+        self.rows = 0
+        self._started = time.monotonic()
+
+    @classmethod
+    def reopen(cls, folder: Path, *, config: dict[str, Any], command: list[str] | None = None) -> tuple["Run", list[str]]:
+        """A run that goes on from its newest whole checkpoint (or from its start), and remarks for the user.
+
+        Raises:
+            CheckpointError: no run is there, or none of its checkpoints is whole.
+        """
+        checkpoint, remarks = read_newest(folder)
+        if checkpoint is None:
+            remarks.append("it was stopped before its first checkpoint: starting again from its config.yaml")
+        return cls(folder, config=config, command=command, checkpoint=checkpoint), remarks
+
+    def __enter__(self) -> "Run":
+        """Lock the folder, remove what a killed process left, and say that the run is on."""
+        try:
+            self._lock = open(self.folder / "run.lock", "a+")  # noqa: SIM115 (held open as long as the run lasts)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._lock.seek(0)
+                owner = self._lock.read().strip() or "unknown"
+                self._lock.close()
+                raise CheckpointError(
+                    f"{self.folder} is in use by process {owner}", where="run", fix="wait for that process, or end it"
+                ) from None
+            self._lock.truncate(0)
+            self._lock.write(str(os.getpid()))
+            self._lock.flush()
+            sweep_leftovers(self.folder)
+            self.write_config()
+            self._cut(self.checkpoint.meta["rows"] if self.checkpoint else 0)
+            self._metrics = open(self.folder / "metrics.jsonl", "a")  # noqa: SIM115
+            self.log("command: " + " ".join(self.command))
+            self.status("running")
+        except OSError as error:
+            raise CheckpointError(
+                f"Run folder {self.folder} cannot be written: {error.strerror}", where="hydra.run.dir", fix="hydra.run.dir=FOLDER that is writable"
+            ) from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Say how the run ended."""
+        if error is not None:
+            self.log("".join(traceback.format_exception(error)))
+        if error is None:
+            self.status("done", **self.result)
+        elif isinstance(error, Interrupted):
+            self.status("interrupted", code=error.exit_code, error=str(error))
+        else:
+            self.status("failed", code=getattr(error, "exit_code", 1), error=str(error) or repr(error))
+        self._metrics.close()
+        self._lock.close()
+
+    def write_config(self) -> None:
+        """Write ``config.yaml``: the config as it is now."""
+        write_text(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True, width=120))
+
+    def status(self, state: str, **more: Any) -> None:
+        """Write ``status.json``: running, done, failed or interrupted, and what there is to say."""
+        facts = {"state": state, "pid": os.getpid(), "seconds": round(self.seconds(), 3), **more}
+        write_text(self.folder / "status.json", json.dumps(_finite(facts), indent=1, allow_nan=False) + "\n")
+
+    def seconds(self) -> float:
+        """Since this process took the run up."""
+        return time.monotonic() - self._started
+
+    def log(self, text: str) -> None:
+        """Append to ``train.log``, with the time."""
+        with open(self.folder / "train.log", "a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.rstrip()}\n")
+
+    def row(self, values: dict[str, float | int]) -> None:
+        """Append a row to ``metrics.jsonl``."""
+        self._metrics.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+        self.rows += 1
+
+    def flush(self) -> None:
+        """Hand the rows to the operating system, so that a checkpoint never counts rows that are not there."""
+        self._metrics.flush()
+
+    def _cut(self, rows: int) -> None:
+        """Cut ``metrics.jsonl`` back to its first ``rows`` rows: the resumed run writes the others again."""
+        path, self.rows = self.folder / "metrics.jsonl", rows
+        if path.exists():
+            write_text(path, "".join(path.read_text().splitlines(keepends=True)[:rows]))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,72 @@
+"""When and what to save: ``last``, ``previous`` and ``best`` in the run's folder."""
+
+import platform
+import time
+from typing import Any
+
+import torch
+
+from cnntrain.engine import checkpoint
+from cnntrain.engine.clock import Clock
+from cnntrain.engine.run import Run
+from cnntrain.engine.state import State
+from cnntrain.engine.storage import link
+from cnntrain.errors import CheckpointError
+from cnntrain.units import Duration, NonNegative
+
+_TRIES = 3
+
+
+class Saving:
+    """Saves after each evaluation that is due, and in between when ``minutes`` have passed or ``every`` asks for it.
+
+    ``facts`` is what the file needs to stand alone (see ``task/train.py``).
+    """
+
+    def __init__(self, *, run: Run, clock: Clock, facts: dict[str, Any], every: Duration = 1, minutes: NonNegative = 5.0) -> None:
+        self.run, self.clock, self.facts = run, clock, facts
+        self.every, self.seconds = clock.steps(every), minutes * 60
+        self.failures = 0
+        self._last_step, self._last_time = 0, time.monotonic()
+
+    def due(self, state: State) -> bool:
+        """Whether to save now, within an epoch (at its end, the evaluation comes first)."""
+        if state.step == self.clock.stop(state.epoch):
+            return False
+        return state.step - self._last_step >= self.every or 0 < self.seconds <= time.monotonic() - self._last_time
+
+    def due_after_evaluation(self, state: State, *, best: bool) -> bool:
+        """Whether to save now, after an epoch's end."""
+        return best or state.epoch >= self.clock.num_epochs or state.step - self._last_step >= self.every or self.due(state)
+
+    def save(self, state: State, *, best: bool = False) -> str | None:
+        """Save the state as ``last`` (and as ``best``); returns a warning if the storage failed.
+
+        Raises:
+            CheckpointError: it failed three times in a row.
+        """
+        last = self.run.folder / "last.safetensors"
+        self.run.flush()
+        meta = {
+            **self.facts,
+            **state.counters(),
+            "rows": self.run.rows,
+            "threads": torch.get_num_threads(),
+            "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        }
+        try:
+            checkpoint.write(last, state.tensors(), meta, keep=last.with_name("previous.safetensors"))
+            if best:
+                link(last, last.with_name("best.safetensors"))
+        except OSError as error:
+            self.failures += 1
+            if self.failures >= _TRIES:
+                raise CheckpointError(
+                    f"The checkpoint could not be written {_TRIES} times in a row: {error.strerror}",
+                    where=str(last),
+                    fix=f"make room there, then cnntrain resume run={self.run.folder}",
+                ) from error
+            return f"checkpoint at step {state.step} not written ({error.strerror}): {last} is still the one before"
+        self.failures = 0
+        self._last_step, self._last_time = state.step, time.monotonic()
+        return None

@@ -1,0 +1,75 @@
+"""Signals end a run at a step's end, after its state is saved; a second one ends it at once."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeVar
+
+from cnntrain.errors import Interrupted
+
+T = TypeVar("T")
+
+
+class _Break(BaseException):
+    """Ends work that changes nothing."""
+
+
+class Signals:
+    """Notes SIGINT, SIGTERM, SIGHUP (save and leave) and SIGUSR1 (save and go on) while it is entered."""
+
+    def __init__(self) -> None:
+        self.pending: int | None = None
+        self._breakable = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "Signals":
+        """Take the signals over, in the main thread (elsewhere Python allows none)."""
+        if threading.current_thread() is threading.main_thread():
+            for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
+                number = getattr(signal, name, None)  # Windows has the first two
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP: so do we
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        leaving = number != getattr(signal, "SIGUSR1", None)
+        if leaving and self.pending == number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        if leaving or self.pending is None:
+            self.pending = number
+        if leaving and self._breakable:
+            raise _Break
+
+    def unless_asked(self, work: Callable[[], T]) -> T | None:
+        """Do work that changes nothing (an evaluation); a signal to leave ends it at once, and gives None."""
+        try:
+            self._breakable = True
+            return work() if self.pending is None else None
+        except _Break:
+            return None
+        finally:
+            self._breakable = False
+
+    def leave(self, step: int, folder: object) -> None:
+        """After the state was saved: leave if that was asked for, go on otherwise.
+
+        Raises:
+            Interrupted: the signal was one to leave.
+        """
+        number, self.pending = self.pending, None
+        if number is None or number == getattr(signal, "SIGUSR1", None):
+            return
+        raise Interrupted(
+            f"{signal.Signals(number).name} stopped the run after step {step}; its state is saved",
+            signum=number,
+            where=str(folder),
+            fix=f"cnntrain resume run={folder}",
+        )

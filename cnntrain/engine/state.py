@@ -1,0 +1,146 @@
+"""Everything that training changes: what a checkpoint must hold for a run to go on as if it had never stopped.
+
+Names in the file: ``model.NAME``, ``ema.NAME``, ``optimizer.NAME/KEY`` (a parameter's name and the optimizer's key for it),
+``generator.cpu`` and ``generator.device`` (dropout's; every other draw is a function of position), ``sums.window`` and ``sums.epoch``.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnntrain.engine.checkpoint import Checkpoint
+from cnntrain.engine.clock import Clock
+from cnntrain.engine.ema import Average, NoAverage
+from cnntrain.engine.stopping import Judge
+from cnntrain.errors import CheckpointError
+
+STATISTICS = ("loss_sum", "correct", "count")
+
+
+class State:
+    """The run's changing part. ``step`` steps and ``epoch`` evaluated epochs are done."""
+
+    def __init__(
+        self, *, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average | NoAverage, scaler: torch.amp.GradScaler, judge: Judge
+    ) -> None:
+        self.model, self.optimizer, self.average, self.scaler, self.judge = model, optimizer, average, scaler, judge
+        self.step = self.epoch = 0
+        self.metrics: dict[str, float] = {}
+        self.device = next(model.parameters()).device
+        # float64, so that an epoch of a million samples still counts every one of them
+        self.sums = {name: torch.zeros(len(STATISTICS), dtype=torch.float64, device=self.device) for name in ("window", "epoch")}
+
+    def advance(self, stats: dict[str, Tensor]) -> None:
+        """One step is done: count it, and add its statistics to the running sums (no wait for the device)."""
+        self.step += 1
+        row = torch.stack([torch.as_tensor(stats[name], dtype=torch.float64, device=self.device) for name in STATISTICS])
+        for sums in self.sums.values():
+            sums += row
+
+    def judged(self, metrics: dict[str, float], monitor: str) -> bool:
+        """Take in an evaluation; True if it is the best so far."""
+        self.metrics = metrics
+        return self.judge.see(metrics[monitor], self.step)
+
+    def take(self, name: str) -> dict[str, float]:
+        """Mean loss and accuracy since the last call for this name ("window" or "epoch"); starts them afresh."""
+        loss, correct, count = self.sums[name].tolist()
+        self.sums[name].zero_()
+        return {"loss": loss / count, "accuracy": correct / count} if count else {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by their names in the file."""
+        named = {id(p): name for name, p in self.model.named_parameters()}
+        kept = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        kept |= {f"ema.{name}": value for name, value in self.average.tensors().items()}
+        for parameter, state in self.optimizer.state.items():
+            kept |= {f"optimizer.{named[id(parameter)]}/{key}": torch.as_tensor(value) for key, value in state.items() if value is not None}
+        kept["generator.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            kept["generator.device"] = torch.cuda.get_rng_state(self.device)
+        return kept | {f"sums.{name}": value for name, value in self.sums.items()}
+
+    def counters(self) -> dict[str, Any]:
+        """All that is not a tensor, as JSON."""
+        return {
+            "step": self.step,
+            "epoch": self.epoch,
+            "metrics": self.metrics,
+            "best": self.judge.state(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore(self, checkpoint: Checkpoint, clock: Clock) -> None:
+        """Take back what :meth:`tensors` and :meth:`counters` gave.
+
+        A run that ended within an epoch and now has more steps goes on within that epoch.
+
+        Raises:
+            CheckpointError: the file is of another model.
+        """
+        tensors, meta = checkpoint.tensors, checkpoint.meta
+        load_weights(self.model, tensors, "model.", source=str(checkpoint.path))
+        if isinstance(self.average, Average):
+            load_weights(self.average.model, tensors, judged_prefix(tensors), source=str(checkpoint.path))
+        self._restore_optimizer(tensors)
+        torch.set_rng_state(tensors["generator.cpu"])
+        if self.device.type == "cuda" and "generator.device" in tensors:
+            torch.cuda.set_rng_state(tensors["generator.device"], self.device)
+        for name, sums in self.sums.items():
+            sums.copy_(tensors[f"sums.{name}"])
+        self.step, self.epoch, self.metrics = meta["step"], meta["epoch"], meta["metrics"]
+        if clock.start(self.epoch) > self.step and self.step < clock.total:
+            self.epoch = self.step // clock.steps_per_epoch
+        self.judge.restore(meta["best"])
+        if self.scaler.is_enabled() and meta["scaler"]:
+            self.scaler.load_state_dict(meta["scaler"])
+
+    def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        """Each state tensor is copied into ``empty_like(parameter)``.
+
+        Fused kernels pair a weight with its state by raw memory order, so a state that merely has the right shape would
+        resume silently wrong under channels_last.
+        """
+        parameters = dict(self.model.named_parameters())
+        for name, value in tensors.items():
+            if not name.startswith("optimizer."):
+                continue
+            owner, _, key = name.removeprefix("optimizer.").rpartition("/")
+            parameter = parameters[owner]
+            same = value.shape == parameter.shape and value.dim() > 0
+            mine = torch.empty_like(parameter, dtype=value.dtype, memory_format=torch.preserve_format) if same else torch.empty_like(value)
+            self.optimizer.state[parameter][key] = mine.copy_(value) if same else self._beside(parameter, mine.copy_(value))
+
+    def _beside(self, parameter: Tensor, value: Tensor) -> Tensor:
+        """A scalar such as Adam's step count lives on the device only for fused and capturable kernels."""
+        on_device = any(group.get("fused") or group.get("capturable") for group in self.optimizer.param_groups)
+        return value.to(parameter.device) if on_device else value
+
+
+def judged_prefix(tensors: dict[str, Tensor]) -> str:
+    """Where the judged weights stand in a checkpoint: the average's, if the run kept one."""
+    return "ema." if any(name.startswith("ema.") for name in tensors) else "model."
+
+
+def load_weights(model: nn.Module, tensors: dict[str, Tensor], prefix: str, *, source: str) -> None:
+    """Copy the tensors under ``prefix`` into the model, keeping its memory format.
+
+    Raises:
+        CheckpointError: names or shapes differ; the first five differences are named.
+    """
+    theirs = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    mine = model.state_dict()
+    wrong = [f"{name} is missing" for name in mine if name not in theirs]
+    wrong += [f"{name} is not in the model" for name in theirs if name not in mine]
+    wrong += [
+        f"{name} is {tuple(theirs[name].shape)}, the model's is {tuple(value.shape)}"
+        for name, value in mine.items()
+        if name in theirs and theirs[name].shape != value.shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise CheckpointError(
+            f"{source} is of another model: {'; '.join(wrong[:5])}{more}", where="checkpoint", fix="leave the model's settings as the checkpoint has them"
+        )
+    model.load_state_dict(theirs)
