@@ -1,0 +1,263 @@
+"""Composes a verb's config with Hydra: words of the command line in, one plain tree out, every failure told as a ConfigError."""
+
+import codecs
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from cnntrain.config import find
+from cnntrain.config.failures import missing, translate
+from cnntrain.config.help import keys
+from cnntrain.config.outline import read
+from cnntrain.config.quote import quote
+from cnntrain.config.words import leaves, refuse_unknown_keys, refuse_wrong_words
+from cnntrain.errors import ConfigError
+
+# What Hydra, omegaconf and PyYAML raise for what a user wrote; anything else is a bug of ours and passes.
+FAILURES = (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError, AssertionError)
+
+
+class Composed(NamedTuple):
+    """A verb's config: ``tree`` plain and resolved, without ``hydra``; ``config`` as Hydra composed it, with its own node.
+
+    ``files`` gives for each place of the tree the file that its keys came from.
+    """
+
+    tree: dict[str, Any]
+    config: DictConfig
+    files: dict[str, str]
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The option that each group has, by group."""
+        return {key.split("@")[0]: value for key, value in self.config.hydra.runtime.choices.items()}
+
+    def setting(self, key: str) -> str:
+        """A resolved value below ``hydra``, such as ``run.dir``."""
+        return str(OmegaConf.select(self.config, f"hydra.{key}"))
+
+    def given(self, key: str) -> bool:
+        """Whether the command line itself sets ``hydra.KEY``."""
+        return any(word.lstrip("+").startswith(f"hydra.{key}=") for word in self.config.hydra.overrides.hydra)
+
+
+class Composer:
+    """Composes configs of one verb; to be used inside :func:`session`."""
+
+    def __init__(self, verb: str, where: Sequence[Path]) -> None:
+        self.verb, self.where = verb, where
+        self.files = find.files(list(where))
+        self.outline = read(self.files[""][verb])
+
+    def __call__(self, words: Sequence[str]) -> Composed:
+        """Compose one run.
+
+        Raises:
+            ConfigError: an unknown key, group or option, a file that cannot be read, a value that is missing.
+        """
+        overrides = parse(words)
+        refuse_wrong_words(overrides, self.verb, self.outline.choices, self.files)
+        kept = [override for override in overrides if not self._is_default(override)]
+        known = [key.name for key in keys(self.files, self.verb, list(words))]
+        if any(not self._is_group(override) and not _is_known(override.key_or_group, known) for override in kept):
+            # Probably a typo, and then composing all of it first would be time lost.
+            with told(self):
+                refuse_unknown_keys(kept, self._base(kept), self._is_group, self.files)
+        config = self._compose(kept)
+        if any(override.is_delete() for override in kept):
+            refuse_unknown_keys(kept, self._base(kept), self._is_group, self.files)
+        with told(self):
+            raw = OmegaConf.to_container(config, resolve=False)
+            absent = [key for key, value in leaves(raw) if value == "???" and not key.startswith("hydra.")]
+            if absent:
+                raise missing(self.verb, absent, self.files)
+            tree = plain(config)
+        for group, text in self.outline.choices.items():
+            if text == "null" and group != "experiment":
+                tree.setdefault(group, None)
+        composed = Composed(tree, config, {})
+        return composed._replace(files=self._sources(composed))
+
+    def combinations(self, words: Sequence[str]) -> list[list[str]]:
+        """The words of each job of a sweep by Hydra's basic sweeper: the product of all values that are separated by commas.
+
+        Another sweeper chooses by itself; then there is one list, without the swept keys.
+        """
+        overrides = parse(words)
+        hydra = self._compose([override for override in overrides if not override.is_sweep_override()]).hydra
+        if not str(hydra.sweeper.get("_target_", "")).endswith("BasicSweeper"):
+            return [[_line(override) for override in overrides if not override.is_sweep_override()]]
+        swept = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
+        axes: dict[str, list[str]] = {}
+        for override in parse([*swept, *words]):
+            key = override.get_key_element()
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                raise ConfigError("this sweep has no end", where=_line(override), fix=f"list the values: {key}=1,2,3")
+            # Spelled as BasicSweeper spells them, so that its jobs are found again.
+            each = override.sweep_string_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
+            axes[key] = [f"{key}={value}" for value in each] if not override.is_delete() else [_line(override)]
+        return [[word for word in job if not word.startswith("hydra.searchpath=")] for job in itertools.product(*axes.values())]
+
+    def multirun(self, words: Sequence[str], folder: Path, task_function: Callable[[DictConfig], Any]) -> None:
+        """Let Hydra's sweeper and launcher run the jobs, with their folders in ``folder``."""
+        kept = [override for override in parse(words) if not self._is_default(override) and override.key_or_group != "hydra.sweep.dir"]
+        words = [*self._search_path(), f"hydra.sweep.dir={quote(str(folder))}", *map(_line, kept)]
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        try:
+            hydra.multirun(self.verb, task_function, words, with_log_configuration=False)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise translate(error, self.outline.choices, self.files) from error
+
+    def show(self, words: Sequence[str], kind: str, package: str | None, *, resolve: bool) -> str:
+        """The composed config as YAML, as Hydra's ``--cfg job|hydra|all`` prints it; values may still be missing.
+
+        Raises:
+            ConfigError: another kind, or a package that does not exist.
+        """
+        if kind not in ("job", "hydra", "all"):
+            raise ConfigError(f"--cfg prints no {kind!r}", where="--cfg", fix="--cfg job, --cfg hydra or --cfg all")
+        overrides = parse(words)
+        refuse_wrong_words(overrides, self.verb, self.outline.choices, self.files)
+        config = self._compose([override for override in overrides if not self._is_default(override)])
+        with told(self):
+            tree = OmegaConf.to_container(config, resolve=False)
+            assert isinstance(tree, dict)
+            if resolve:
+                tree |= plain(config)
+            for key in ("help", "hydra_help"):  # pages of text
+                tree["hydra"].pop(key, None)
+            shown = {key: value for key, value in tree.items() if kind == "all" or (key == "hydra") == (kind == "hydra")}
+            found = OmegaConf.select(OmegaConf.create(shown), package) if package and package != "_global_" else OmegaConf.create(shown)
+        if found is None:
+            raise ConfigError(f"the config has no part {package!r}", where="--package", fix="leave it out to see the whole config")
+        return OmegaConf.to_yaml(found) if OmegaConf.is_config(found) else f"{found}\n"
+
+    def _compose(self, overrides: Sequence[Override]) -> DictConfig:
+        with told(self):
+            try:
+                return hydra_compose(
+                    self.verb, overrides=self._search_path() + [_line(override) for override in overrides], return_hydra_config=True
+                )
+            except FAILURES:
+                # Which word was it? The tree without single keys knows all right names; if even that fails, it is a file.
+                refuse_unknown_keys(overrides, self._base(overrides), self._is_group, self.files)
+                raise
+
+    def _base(self, overrides: Sequence[Override]) -> dict[str, Any]:
+        """The tree that the groups alone make, nothing resolved."""
+        groups = [_line(override) for override in overrides if self._is_group(override)]
+        config = hydra_compose(self.verb, overrides=self._search_path() + groups, return_hydra_config=True)
+        tree = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(tree, dict)
+        return {str(key): value for key, value in tree.items()}
+
+    def _search_path(self) -> list[str]:
+        own = [quote(f"file://{folder}") for folder in self.where[1:]]
+        return [f"hydra.searchpath=[{','.join(own)}]"] if own else []
+
+    def _is_group(self, override: Override) -> bool:
+        return override.key_or_group in self.files or override.key_or_group in self.outline.choices or "/" in override.key_or_group
+
+    def _is_default(self, override: Override) -> bool:
+        """``experiment=null`` where null is the default: Hydra would not take it. The search path is ours to give."""
+        if override.key_or_group == "hydra.searchpath":
+            return True
+        can_be = self.outline.choices.get(override.key_or_group) == "null" and not override.is_sweep_override() and not override.is_delete()
+        return can_be and override.value() is None
+
+    def _sources(self, composed: Composed) -> dict[str, str]:
+        """Of the user's own files only: in ours, a wrong key came from elsewhere."""
+        sources: dict[str, str] = {}
+        for group, chosen in composed.choices.items():
+            for option in chosen if isinstance(chosen, list) or OmegaConf.is_list(chosen) else [chosen]:
+                path = self.files.get(group, {}).get(str(option))
+                if path is not None and not path.is_relative_to(find.shipped()):
+                    if path.read_bytes().startswith(codecs.BOM_UTF8):
+                        # Hydra would not see a package line behind it, and put the keys elsewhere.
+                        raise ConfigError("a config file begins with a byte order mark", where=f"{path}:1", fix="save it as plain UTF-8")
+                    place = group.replace("/", ".")
+                    sources[f"{place}.{option}" if OmegaConf.is_list(chosen) or isinstance(chosen, list) else place] = str(path)
+        return sources
+
+
+@contextmanager
+def session(where: Sequence[Path]) -> Iterator[None]:
+    """Hydra, set up on the first of the folders, for as long as this lasts (a composer names the others)."""
+    with initialize_config_dir(str(where[0]), job_name="cnntrain", version_base="1.3"):
+        yield
+
+
+@contextmanager
+def told(composer: Composer) -> Iterator[None]:
+    """What goes wrong inside is told as a ConfigError."""
+    try:
+        yield
+    except FAILURES as error:
+        raise translate(error, composer.outline.choices, composer.files) from error
+
+
+def parse(words: Sequence[str]) -> list[Override]:
+    """The words by Hydra's override grammar.
+
+    Raises:
+        ConfigError: a word is not KEY=VALUE.
+    """
+    parser = OverridesParser.create()
+    parsed = []
+    for word in words:
+        try:
+            parsed += parser.parse_overrides([word])
+        except HydraException as error:
+            raise translate(error, {}, {}) from error
+    return parsed
+
+
+def searched(words: Sequence[str]) -> tuple[str, ...]:
+    """The folders that ``hydra.searchpath=[...]`` among the words names."""
+    for override in parse([word for word in words if word.lstrip("+").startswith("hydra.searchpath=")]):
+        value = override.value()
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError("hydra.searchpath is a list of folders", where=_line(override), fix="hydra.searchpath=[FOLDER]")
+        return tuple(str(item) for item in value)
+    return ()
+
+
+def _is_known(key: str, known: Sequence[str]) -> bool:
+    return any(name == key or name.startswith(f"{key}.") for name in known)
+
+
+def _line(override: Override) -> str:
+    return override.input_line or ""
+
+
+def output_folder() -> Path:
+    """The folder that Hydra made for the job that runs now."""
+    return Path(str(HydraConfig.get().runtime.output_dir))
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """All but the node ``hydra``, resolved (an interpolation may lead into that node)."""
+    tree: dict[str, Any] = {}
+    for key in config:
+        value = config[key] if key != "hydra" else None
+        if key != "hydra":
+            tree[str(key)] = (
+                OmegaConf.to_container(value, resolve=True, throw_on_missing=True, enum_to_str=True)
+                if OmegaConf.is_config(value)
+                else value
+            )
+    return tree
