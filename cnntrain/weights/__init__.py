@@ -1,0 +1,6 @@
+"""Weights: what the parameters are before the first step, and which of them learn, how fast.
+
+A YAML names a function that is given the fact ``model`` and returns ``(model, groups)``: the model, and its parameter groups as a list of
+``{"params": [Parameter, ...], "lr_scale": float}``. A group learns at ``lr_scale`` times the schedule's rate; what stands in no group
+stays as it is.
+"""

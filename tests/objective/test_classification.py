@@ -1,0 +1,70 @@
+"""Targets, mean loss with auxiliary heads, and statistics."""
+
+import pytest
+import torch
+from torch import nn
+
+from cnntrain.loss.cross_entropy import CrossEntropy
+from cnntrain.objective.classification import Classification
+
+
+class Heads(nn.Module):
+    """Gives back fixed outputs."""
+
+    def __init__(self, *outputs) -> None:
+        super().__init__()
+        self.outputs = outputs if len(outputs) > 1 else outputs[0]
+
+    def forward(self, inputs):
+        return self.outputs
+
+
+def objective(**changes):
+    return Classification(loss=CrossEntropy(class_counts=[1, 1, 1]), num_classes=3, **changes)
+
+
+def test_targets_are_one_hot():
+    """Float32, one row a label; a label out of range is refused."""
+    targets = objective().targets(torch.tensor([2, 0]))
+    assert targets.dtype == torch.float32 and targets.tolist() == [[0, 0, 1], [1, 0, 0]]
+    with pytest.raises(RuntimeError):
+        objective().targets(torch.tensor([3]))
+
+
+def test_mean_loss_and_statistics():
+    """The mean over samples; hits count the largest target's class, also where targets are mixed."""
+    logits = torch.tensor([[3.0, 0, 0], [0, 2, 0], [0, 0, 1], [1, 0, 0]])
+    targets = torch.tensor([[1.0, 0, 0], [0.4, 0.6, 0], [0.5, 0.3, 0.2], [0, 0, 1]])
+    total, stats = objective()(Heads(logits), torch.zeros(4, 1), targets)
+    losses = -(targets * logits.log_softmax(1)).sum(1)
+    torch.testing.assert_close(total, losses.mean())
+    torch.testing.assert_close(stats["loss_sum"], losses.sum())
+    assert stats["correct"].item() == 2 and stats["count"] == 4
+
+
+def test_auxiliary_heads_count_by_their_weight():
+    """They add to the loss, not to the statistics; a head that is off is None."""
+    main, first, second = (torch.randn(4, 3, generator=torch.Generator().manual_seed(i)) for i in range(3))
+    goal = objective(aux_weight=0.3)
+    targets = goal.targets(torch.tensor([0, 1, 2, 0]))
+    alone, plain = goal(Heads(main), torch.zeros(4, 1), targets)
+    total, stats = goal(Heads(main, None, first, second), torch.zeros(4, 1), targets)
+    expected = alone + 0.3 * (goal.loss(first, targets).mean() + goal.loss(second, targets).mean())
+    torch.testing.assert_close(total, expected)
+    assert torch.equal(stats["loss_sum"], plain["loss_sum"]) and torch.equal(stats["correct"], plain["correct"])
+
+
+def test_gradient_flows_to_the_loss_only():
+    """The mean loss has a gradient, the statistics have none, and half precision is left before the loss."""
+    logits = torch.randn(4, 3, dtype=torch.bfloat16, requires_grad=True)
+    goal = objective()
+    total, stats = goal(Heads(logits), torch.zeros(4, 1), goal.targets(torch.tensor([0, 1, 2, 0])))
+    assert total.dtype == torch.float32 and total.requires_grad
+    assert not stats["loss_sum"].requires_grad and not stats["correct"].requires_grad
+    total.backward()
+    assert logits.grad.abs().sum() > 0
+
+
+def test_monitor():
+    """What chooses the best model."""
+    assert objective().monitor == "accuracy" and objective(monitor="loss").monitor == "loss"
