@@ -1,0 +1,25 @@
+"""Stochastic gradient descent: plain, with momentum (Polyak 1964), or Nesterov's (Sutskever et al. 2013, ICML)."""
+
+from typing import Any
+
+import torch
+
+from cnntrain.optimizer.groups import can_fuse, split
+from cnntrain.units import Decay, LearningRate, NonNegative
+
+
+def sgd(
+    *,
+    params: list[dict[str, Any]],
+    lr: LearningRate = 0.1,
+    momentum: Decay = 0.9,
+    nesterov: bool = True,
+    weight_decay: NonNegative = 0.0005,
+    decay_norms: bool = False,
+) -> torch.optim.SGD:
+    """Makes the optimizer: v = momentum v + g; p -= lr (g + momentum v) with Nesterov, lr v without.
+
+    ``momentum`` 0 is plain gradient descent, where ``nesterov`` means nothing and is off. Weight decay adds weight_decay * p to g.
+    """
+    groups = split(params, lr=lr, weight_decay=weight_decay, decay_norms=decay_norms)
+    return torch.optim.SGD(groups, lr=1.0, momentum=momentum, nesterov=nesterov and momentum > 0, fused=can_fuse(groups))
