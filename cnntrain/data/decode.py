@@ -1,0 +1,126 @@
+"""One picture file to uint8 (C, S, S), the same way everywhere: for the cache, for streaming workers and for prediction.
+
+What is done to a picture: only the formats named below are opened; more than ``max_pixels`` are refused from the header; the first frame
+of an animation counts; 16 bits a channel become 8 by division by 257, not by clipping; transparency is laid over white; CMYK and LAB
+become RGB; the camera's orientation (EXIF) is applied; then the picture is resized with antialiasing. JPEG's draft mode is not used: it
+changes pixels. This module imports no torch, so that decoding processes stay small.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+FORMATS = ("JPEG", "PNG", "BMP", "PCX", "GIF", "TIFF", "WEBP")
+SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .pcx .gif .tif .tiff .webp".split())
+# EXIF orientation (CIPA DC-008, tag 0x0112) to the name of Pillow's transposition that undoes it.
+TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
+ORIENTATION = 0x0112
+
+
+class UnreadableError(Exception):
+    """A file that gives no picture; the text says why, without its name."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What every picture is brought to: ``image_size`` squared, ``channels`` 1 or 3, by squashing or by cropping the middle."""
+
+    image_size: int
+    resize: Literal["squash", "crop"] = "squash"
+    channels: int = 3
+    max_pixels: int = 100_000_000
+
+
+@contextmanager
+def pillow_rules() -> Iterator[None]:
+    """Pillow's own pixel limit (ours is the configured one) and its remarks on odd files are off within the block."""
+    from PIL import Image
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def decode(path: str | Path, rules: Rules) -> tuple[np.ndarray, bool]:
+    """Give the picture, uint8 (C, S, S), and whether the file has more frames. To be called within :func:`pillow_rules`.
+
+    Raises:
+        UnreadableError: the file is gone, empty, damaged, no picture or too large.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > rules.max_pixels:
+                raise UnreadableError(f"{width} x {height} pixels, more than data.max_pixels={rules.max_pixels}")
+            several = image.format in ("GIF", "PNG", "TIFF", "WEBP") and getattr(image, "is_animated", False)
+            image.load()
+            turn = TURNS.get(_orientation(image))  # after loading: Pillow turns TIFF by itself, and PNG keeps it behind the pixels
+            plain = _eight_bits(image, rules.channels)
+            if turn:
+                plain = plain.transpose(Image.Transpose[turn])
+            return _pixels(plain, rules), several
+    except (UnreadableError, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        empty = Path(path).stat().st_size == 0
+        raise UnreadableError("an empty file" if empty else f"no picture of a known format ({', '.join(FORMATS)})") from None
+    except Exception as error:  # a damaged file makes Pillow raise almost anything
+        raise UnreadableError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
+
+
+def _orientation(image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF data: the pixels are good, and upright is the likeliest
+        return 1
+
+
+def _eight_bits(image, channels: int):
+    """The picture in Pillow's mode L or RGB."""
+    from PIL import Image
+
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Image.fromarray(_scaled(np.asarray(image)))
+    elif image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    wanted = "RGB" if channels == 3 else "L"
+    if image.mode == wanted:
+        return image
+    if image.mode not in ("L", "1", "RGB", "RGBA"):  # to grey by way of colour: Pillow knows no direct way from all modes
+        image = image.convert("RGB")
+    return image if image.mode == wanted else image.convert(wanted)
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """More than 8 bits to 8: whole numbers are taken as 16 bits, fractions as being in [0, 1], or in [0, 255] if any is above 1."""
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > (65535 if values.dtype.kind in "iu" else 255):
+        raise UnreadableError(f"pixel values from {values.min()} to {values.max()}, neither of 16 bits nor fractions")
+    if values.dtype.kind in "iu":
+        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return np.rint(values * (255 if values.max() <= 1 else 1)).astype(np.uint8)
+
+
+def _pixels(image, rules: Rules) -> np.ndarray:
+    from PIL import Image
+
+    size = (rules.image_size, rules.image_size)
+    if image.size != size:
+        width, height = image.size
+        short = min(width, height)
+        left, top = (width - short) / 2, (height - short) / 2
+        box = (left, top, left + short, top + short) if rules.resize == "crop" else None
+        image = image.resize(size, Image.Resampling.BILINEAR, box=box)
+    pixels = np.asarray(image)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

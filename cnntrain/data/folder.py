@@ -1,0 +1,104 @@
+"""The user's own pictures: a folder for each class, with or without train, val and test beside each other (SPEC D2).
+
+Decoded once into a cache that later runs map into memory, or, where that would not fit, read by workers as training goes.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from cnntrain.data.cache import Examined, examine
+from cnntrain.data.dataset import Data, Source
+from cnntrain.data.decode import Rules
+from cnntrain.data.scan import Listing, Part, scan
+from cnntrain.data.split import Split
+from cnntrain.data.storage import available_memory, cache_folder, usable_cores
+from cnntrain.data.streamed import StreamedSplit
+from cnntrain.errors import DataError
+from cnntrain.units import Count, Decay, Fraction, Positive, Seconds, Size
+
+MEMORY_SHARE = 0.5  # of what is free that decoded pictures may take, before they are streamed
+
+
+def folder(
+    *,
+    root: str,
+    image_size: Count = 64,
+    resize: Literal["squash", "crop"] = "squash",
+    channels: Literal[1, 3] = 3,
+    val: Decay = 0.1,
+    mean: list[Fraction] | None = None,
+    std: list[Positive] | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+    max_pixels: Count = 100_000_000,
+    residency: Literal["auto", "resident", "streamed"] = "auto",
+    workers: Size | Literal["auto"] = "auto",
+    cache: str | None = None,
+    timeout: Seconds = 60.0,
+    seed: int,
+) -> Data:
+    """Pictures below ``root``. The call looks at names only; pictures are decoded when a part is first used.
+
+    Raises:
+        DataError: there is nothing to learn from in ``root`` (see :func:`cnntrain.data.scan.scan`).
+    """
+    listing = scan(Path(root).expanduser())
+    rules = Rules(image_size, resize, channels, max_pixels)
+    pixels = sum(len(part.files) for part in listing.parts.values()) * channels * image_size**2
+    resident = pixels <= MEMORY_SHARE * available_memory() if residency == "auto" else residency == "resident"
+    if "test" not in listing.parts:
+        listing.warnings.append(f"{root} has no test part: what is reported is validation accuracy, by which the best epoch was chosen")
+    read = partial(
+        _read,
+        listing,
+        rules=rules,
+        resident=resident,
+        skip=on_error == "skip",
+        workers=usable_cores() if workers == "auto" else workers,
+        cache=Path(cache).expanduser() if cache else cache_folder("folders"),
+        timeout=timeout,
+    )
+    # With unreadable pictures left out, only reading tells how many there are.
+    labels = torch.tensor(listing.parts["train"].labels)
+    counts = torch.bincount(labels, minlength=len(listing.classes)).tolist() if on_error == "raise" else None
+    parts = tuple(listing.parts)
+    source = Source("folder", listing.classes, channels, image_size, read, parts=parts, counts=counts, warnings=listing.warnings)
+    return Data(source, val=val, mean=mean, std=std, seed=seed)
+
+
+def _read(
+    listing: Listing, name: str, *, rules: Rules, resident: bool, skip: bool, workers: int, cache: Path, timeout: float
+) -> Split | StreamedSplit:
+    """One part, with unreadable pictures left out or refused. A streamed part is only looked through if it must be (``skip``)."""
+    part = listing.parts[name]
+    labels = torch.tensor(part.labels, dtype=torch.int64)
+    found = Examined(None, {}, 0)
+    if resident or skip:
+        found = examine(part, rules, folder=cache, keep=resident, workers=workers)
+    if found.several:
+        listing.warnings.append(f"{name}: {found.several} file(s) have several frames; the first is used")
+    if found.unreadable:
+        _judge(found.unreadable, part, listing, skip)
+    rows = torch.tensor([row for row in range(len(labels)) if row not in found.unreadable], dtype=torch.int64)
+    if not resident:
+        split = StreamedSplit(part.root, part.files, labels, rules=rules, workers=workers, timeout=timeout)
+    else:
+        split = Split(torch.from_numpy(found.pixels), labels, names=part.files)
+    return split.subset(rows) if found.unreadable else split
+
+
+def _judge(unreadable: dict[int, str], part: Part, listing: Listing, skip: bool) -> None:
+    """Say which pictures are left out; refuse them, or a class of which nothing is left."""
+    names = [f"{part.files[row]} ({reason})" for row, reason in list(unreadable.items())[:10]]
+    more = f" and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
+    what = f"{len(unreadable)} of {len(part.files)} pictures of {part.name} cannot be read: {', '.join(names)}{more}"
+    if not skip:
+        raise DataError(what, where=f"data.root {part.root}", fix="mend or remove them, or data.on_error=skip leaves them out")
+    left = {part.labels[row] for row in range(len(part.files)) if row not in unreadable}
+    gone = sorted({part.labels[row] for row in unreadable} - left)
+    if gone and part.name == "train":
+        what = f"no picture of class {listing.classes[gone[0]]} can be read: {', '.join(names)}{more}"
+        raise DataError(what, where=f"data.root {part.root}", fix="mend them, or remove the class")
+    listing.warnings.append(f"{what}; left out")
