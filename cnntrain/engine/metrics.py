@@ -43,7 +43,8 @@ def judge(logits: Tensor, labels: Tensor, losses: Tensor) -> Tensor:
     Equal logits are told apart by the class's number (the lower one wins), as argmax does, so that ties do not depend on the device; a
     logit that is NaN never counts as a hit among the first five.
     """
-    best, predicted = logits.max(dim=1)  # (B,), (B,)
+    predicted = logits.argmax(dim=1)  # (B,)
+    best = logits.gather(1, predicted[:, None])[:, 0]  # max(dim=1) gives both, but starts all threads for the smallest batch
     confidence = torch.exp(best - logits.logsumexp(dim=1)).clamp(max=1)
     own = logits.gather(1, labels[:, None])  # (B, 1)
     earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]  # (B, K)

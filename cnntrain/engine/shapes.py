@@ -96,7 +96,8 @@ def _layer(row: Record | None, kept: Record | None, counted: set[int], share: fl
     assert record is not None
     own = [p for p in record.module.parameters(recurse=False) if id(p) not in counted]
     counted.update(id(p) for p in own)
-    if next(record.module.children(), None) is not None and not own and not record.multiply_adds and not (record.window and record.name):
+    saved = kept.saved_bytes if kept else 0
+    if next(record.module.children(), None) is not None and not (own or record.multiply_adds or saved):
         return None
     return Layer(
         name=record.name or "(model)",
@@ -108,7 +109,7 @@ def _layer(row: Record | None, kept: Record | None, counted: set[int], share: fl
         trainable=sum(p.numel() for p in own if p.requires_grad),
         multiply_adds=row.multiply_adds if row else 0,
         dense_multiply_adds=row.dense_multiply_adds if row else 0,
-        saved_bytes=round(kept.saved_bytes * share) if kept else 0,
+        saved_bytes=round(saved * share),
         training_only=row is None,
     )
 

@@ -1,0 +1,208 @@
+"""The command line: the first word is a verb, a verb is a primary config, and every error is one line with a way out."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cnntrain.config import find
+from cnntrain.config.suggest import did_you_mean
+from cnntrain.errors import CnntrainError, ConfigError
+
+if TYPE_CHECKING:
+    from cnntrain.config.compose import Composer
+
+# Each flag's spellings, and whether a value follows.
+_FLAGS = {
+    "help": (("--help", "-h"), False),
+    "version": (("--version",), False),
+    "multirun": (("--multirun", "-m"), False),
+    "resolve": (("--resolve",), False),
+    "cfg": (("--cfg", "-c"), True),
+    "package": (("--package", "-p"), True),
+    "config_dir": (("--config-dir", "-cd"), True),
+    "job": (("--job",), True),  # of the sweep's launcher: run the job that this folder holds
+}
+
+
+class Arguments(NamedTuple):
+    """A command line, taken apart. ``named``: the verb was said, it is not the default."""
+
+    verb: str
+    named: bool
+    words: list[str]
+    flags: dict[str, str]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code (see DESIGN section 7)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["--complete"]:
+        return _complete(argv[1:])
+    from cnntrain.streams import unbreakable_stdout
+
+    with unbreakable_stdout():
+        try:
+            arguments = take_apart(argv)
+            if "job" in arguments.flags:
+                from cnntrain.sweep import run_stored
+
+                return run_stored(Path(arguments.flags["job"]))
+            if not _answer(arguments):
+                Invocation(arguments, ["cnntrain", *argv]).run()
+            return 0
+        except SystemExit as leave:
+            return leave.code if isinstance(leave.code, int) else 1
+        except BaseException as error:
+            # Imported here: it needs pydantic, and --help has no time for that.
+            from cnntrain.job import tell
+
+            return tell(error, debug=_debug(argv) or getattr(error, "debug", False), log=getattr(error, "log", None))
+
+
+def call(verb: str, *words: str, **keys: Any) -> dict[str, Any]:
+    """What the command line does, from Python: ``call("train", "model=resnet18", epochs=3)`` returns the task's result.
+
+    Raises:
+        CnntrainError: whatever the command line would have told.
+    """
+    from cnntrain.config.quote import literal
+
+    found = list(words) + [f"{key}={literal(value)}" for key, value in keys.items()]
+    arguments = take_apart([verb, *found])
+    return Invocation(arguments, ["cnntrain", verb, *found]).run()
+
+
+def take_apart(argv: Sequence[str]) -> Arguments:
+    """Flags, verb and words.
+
+    Raises:
+        ConfigError: a flag or verb that does not exist.
+    """
+    spelled = {spelling: name for name, (spellings, _) in _FLAGS.items() for spelling in spellings}
+    flags: dict[str, str] = {}
+    words: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            words.append(word)
+            continue
+        spelling, equals, value = word.partition("=")
+        name = spelled.get(spelling)
+        if name is None:
+            raise ConfigError(f"there is no flag {spelling!r}{did_you_mean(spelling, spelled)}", fix="see cnntrain --help")
+        if _FLAGS[name][1] and not equals:
+            if not rest:
+                raise ConfigError(f"{spelling} needs a value", fix=f"write {spelling} VALUE")
+            value = rest.pop(0)
+        flags[name] = value or "true"
+    verbs = find.files(find.folders(flags.get("config_dir")))[""]
+    if words and words[0] in verbs:
+        return Arguments(words[0], True, words[1:], flags)
+    if words and "=" not in words[0] and not words[0].startswith(("~", "+")):
+        fix = f"use one of {', '.join(verbs)}, or KEY=VALUE (cnntrain --help)"
+        raise ConfigError(f"there is no verb {words[0]!r}{did_you_mean(words[0], verbs)}", fix=fix)
+    return Arguments("train", False, words, flags)
+
+
+class Invocation:
+    """One command, on its way from words to the task's result."""
+
+    def __init__(self, arguments: Arguments, command: list[str]) -> None:
+        self.verb, self.words, self.flags, self.command = arguments.verb, arguments.words, arguments.flags, command
+
+    def run(self) -> dict[str, Any]:
+        """Compose, check, create the folder, call the task; or print the config, or sweep."""
+        from cnntrain.config import compose
+
+        folders = find.led_by(find.folders(self.flags.get("config_dir"), searched=compose.searched(self.words)), self.verb)
+        if str(Path.cwd()) not in sys.path and "" not in sys.path:
+            sys.path.append(str(Path.cwd()))  # last, so that the user's random.py hides nobody's
+        with compose.session(folders):
+            composer = compose.Composer(self.verb, folders)
+            if "cfg" in self.flags:
+                print(composer.show(self.words, self.flags["cfg"], self.flags.get("package"), resolve="resolve" in self.flags), end="")
+                return {}
+            if self.verb == "resume":
+                return self._resume(composer)
+            if "multirun" in self.flags:
+                from cnntrain.sweep import sweep
+
+                return sweep(composer, self.words, self.command)
+            return self._single(composer)
+
+    def _single(self, composer: "Composer") -> dict[str, Any]:
+        from cnntrain.config import run_folder
+        from cnntrain.job import Job
+
+        composed = composer(self.words)
+        job = Job.of(composed.tree, files=composed.files)
+        folder = None
+        if job.takes_run:
+            folder = run_folder.create(Path(composed.setting("run.dir")), given=composed.given("run.dir"))
+        return _with_log(job, folder, self.command)
+
+    def _resume(self, composer: "Composer") -> dict[str, Any]:
+        from cnntrain.config.compose import parse
+        from cnntrain.config.stored import lay_over, read_config
+        from cnntrain.job import Job
+
+        if "multirun" in self.flags:
+            raise ConfigError("one run is resumed at a time", where="-m", fix="leave out -m")
+        own = {key.name for key in composer.outline.keys}
+        mine = [word for word in self.words if word.lstrip("+").partition("=")[0].split(".")[0] in own | {"hydra"}]
+        tree = composer(mine).tree
+        folder = Path(str(tree["run"]))
+        config, changes = lay_over(read_config(folder), parse([word for word in self.words if word not in mine]))
+        stored = Job.of({**config, "debug": tree["debug"]}, trust=tree["trust"])
+        from cnntrain.task.resume import resume
+
+        try:
+            return resume(run=str(folder), config=stored.config, changes=changes, command=self.command, trust=tree["trust"])
+        except BaseException as error:
+            error.log = folder / "train.log"  # type: ignore[attr-defined]
+            raise
+
+
+def _with_log(job: Any, folder: Path | None, command: list[str]) -> dict[str, Any]:
+    """Call the task; an error remembers where its traceback went, and whether it is to be shown."""
+    try:
+        return job.call(folder, command)
+    except BaseException as error:
+        error.log = folder / "train.log" if folder is not None else None  # type: ignore[attr-defined]
+        error.debug = job.settings.debug  # type: ignore[attr-defined]
+        raise
+
+
+def _answer(arguments: Arguments) -> bool:
+    """Questions that need no config: help and version."""
+    if "help" in arguments.flags:
+        from cnntrain.config.help import render
+
+        files = find.files(find.folders(arguments.flags.get("config_dir")))
+        print(render(files, arguments.verb, arguments.words, whole=not arguments.named), end="")
+        return True
+    if "version" in arguments.flags:
+        import cnntrain
+
+        print(f"cnntrain {cnntrain.__version__}")
+        return True
+    return False
+
+
+def _complete(arguments: Sequence[str]) -> int:
+    """Words for the shell; a broken config folder is no reason to write into the user's line."""
+    from cnntrain.config.complete import complete
+
+    try:
+        for word in complete(find.files(find.folders()), os.environ, arguments):
+            print(word)
+    except (CnntrainError, OSError):
+        return 1
+    return 0
+
+
+def _debug(argv: Sequence[str]) -> bool:
+    return any(word.lstrip("+").lower() in ("debug=true", "debug=1", "debug=yes", "debug=on") for word in argv)

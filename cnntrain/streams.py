@@ -1,0 +1,54 @@
+"""A standard output that may vanish: a run whose reader has left (``| head``), or that has no terminal at all, goes on."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+
+class _Unbreakable:
+    """A text stream; once its reader is gone, what is written goes nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if anybody listens."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._let_go()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, if anybody listens."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def unbreakable_stdout() -> Iterator[None]:
+    """For as long as this lasts, writing to stdout or stderr does not fail for want of a reader."""
+    before = sys.stdout, sys.stderr
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            stream = open(os.devnull, "w")  # noqa: SIM115 (it lasts as long as the process)
+        setattr(sys, name, _Unbreakable(stream))
+    try:
+        yield
+    finally:
+        for name in ("stdout", "stderr"):
+            getattr(sys, name).flush()
+        sys.stdout, sys.stderr = before

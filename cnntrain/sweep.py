@@ -1,0 +1,224 @@
+"""A sweep: every combination checked, then run in a folder and process of its own, then ranked."""
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnntrain.config import run_folder
+from cnntrain.errors import CnntrainError, Interrupted, SweepError
+from cnntrain.job import Job, record, tell
+from hydra_plugins.cnntrain_launcher import processes
+from hydra_plugins.cnntrain_launcher.outcome import Outcome, outcome_of, read_json
+from hydra_plugins.cnntrain_launcher.preload import import_what_they_need
+from hydra_plugins.cnntrain_launcher.ranking import show, show_running
+
+if TYPE_CHECKING:
+    from cnntrain.config.compose import Composer
+
+Running = dict[int, tuple[int, list[str], Path, processes.Process]]  # by slot: number, overrides, folder, process
+_LOOK_EVERY = 0.1  # seconds
+
+
+def sweep(composer: "Composer", words: list[str], command: list[str]) -> dict[str, Any]:
+    """Check all combinations, let Hydra's sweeper run them, and print the ranking.
+
+    Raises:
+        ConfigError: a combination that cannot be; nothing has been created then.
+        SweepError: at least one job failed.
+    """
+    plan = Sweep(composer, command)
+    combinations = composer.combinations(words)
+    for combination in combinations:
+        plan.job(combination)
+    plan.swept = _swept(combinations)
+    composed = composer(combinations[0])
+    given = composed.given("sweep.dir")
+    plan.folder = run_folder.create(Path(composed.setting("sweep.dir")), given=given, again=given)
+    if composed.given("sweep.subdir"):
+        plan.subfolder = lambda job: composer(job).setting("sweep.subdir")
+    composer.multirun(words, plan.folder, plan)
+    outcomes = plan.outcomes
+    (plan.folder / "sweep.json").write_text(json.dumps([outcome._asdict() for outcome in outcomes], default=str, indent=1) + "\n")
+    show(outcomes, plan.folder)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed:
+        raise SweepError(
+            f"{len(failed)} of {len(outcomes)} jobs failed",
+            where=str(plan.folder),
+            fix=f"see {failed[0].folder}/console.log; the same command with hydra.sweep.dir={plan.folder} runs only what is missing",
+        )
+    return {
+        "folder": str(plan.folder),
+        "jobs": [{"folder": str(one.folder), "overrides": one.overrides, "value": one.value} for one in outcomes],
+    }
+
+
+class Sweep:
+    """Hydra's task function of a sweep, and what its launcher asks: the jobs, and how they ended."""
+
+    def __init__(self, composer: "Composer", command: list[str]) -> None:
+        self.composer, self.command = composer, command
+        self.folder = Path()
+        self.swept: set[str] = set()
+        self.outcomes: list[Outcome] = []
+        self.subfolder: Any = None
+        self._jobs: dict[tuple[str, ...], Job] = {}
+
+    def job(self, overrides: Sequence[str]) -> Job:
+        """The checked job for these overrides."""
+        key = tuple(overrides)
+        if key not in self._jobs:
+            composed = self.composer(list(overrides))
+            job = Job.of(composed.tree, files=composed.files)
+            if job.limits.parallel > 1:
+                job = Job.of(composed.tree, files=composed.files, threads=max(1, num_cores() // job.limits.parallel))
+            self._jobs[key] = job
+        return self._jobs[key]
+
+    def __call__(self, config: Any) -> float:
+        """Run one job here, for a launcher that is not ours."""
+        from cnntrain.config.compose import output_folder, plain
+
+        job, folder = Job.of(plain(config)), output_folder()
+        result = job.call(folder, self.command)
+        self.outcomes.append(outcome_of(len(self.outcomes), [], folder, job.config, 0, 0.0, timeout=False))
+        return float(result.get("value", math.nan))
+
+    def launch(self, jobs: list[list[str]], *, first: int, start: str) -> list[Outcome]:
+        """Run jobs, ``sweep.parallel`` at once, and say how each ended."""
+        limits = self.job(jobs[0]).limits
+        waiting = deque(enumerate(jobs, start=first))
+        forking = start != "fresh" and processes.can_fork()
+        if forking:
+            import_what_they_need([self.job(overrides).recipe for overrides in jobs])
+            forking = processes.can_fork()
+        gpus = processes.num_gpus() if limits.parallel > 1 else 0
+        ended: dict[int, Outcome] = {}
+        running: Running = {}
+        with _stopping(running, self.folder):
+            while waiting or running:
+                for slot in [slot for slot in range(limits.parallel) if slot not in running]:
+                    if not waiting:
+                        break
+                    number, overrides = waiting.popleft()
+                    folder, before = self._place(number, overrides)
+                    if before is not None:
+                        ended[number] = before
+                        self._say(before, len(ended), len(jobs), again=True)
+                        continue
+                    environment = {"CUDA_VISIBLE_DEVICES": processes.gpu_name(slot % gpus)} if gpus else {}
+                    running[slot] = (number, overrides, folder, self._start(overrides, folder, environment, forking=forking))
+                for slot, (number, overrides, folder, process) in list(running.items()):
+                    code = process.poll(limits.job_timeout)
+                    if code is not None:
+                        del running[slot]
+                        seconds = time.monotonic() - process.started
+                        ended[number] = outcome_of(
+                            number, overrides, folder, self.job(overrides).config, code, seconds, timeout=process.timed_out
+                        )
+                        self._say(ended[number], len(ended), len(jobs))
+                show_running(running)
+                time.sleep(_LOOK_EVERY)
+        found = [ended[number] for number in sorted(ended)]
+        self.outcomes += found
+        return found
+
+    def _place(self, number: int, overrides: list[str]) -> tuple[Path, Outcome | None]:
+        """The job's folder, made; and how it ended, if an earlier run of this sweep has done it already."""
+        special = [text for text in overrides if text.partition("=")[0] in self.swept]
+        name = self.subfolder(overrides) if self.subfolder is not None else run_folder.job_name(number, special)
+        path = self.folder / name
+        for folder in sorted(path.parent.glob(f"{path.name}*")):
+            same = read_json(folder / "job.json").get("config") == _as_json(self.job(overrides))
+            if same and read_json(folder / "status.json").get("state") == "done":
+                return folder, outcome_of(number, overrides, folder, self.job(overrides).config, 0, 0.0, timeout=False)
+        folder = run_folder.create(path, given=False)
+        facts = {"config": self.job(overrides).config, "overrides": overrides, "debug": self.job(overrides).settings.debug}
+        (folder / "job.json").write_text(json.dumps({**facts, "command": self.command}, default=str) + "\n")
+        return folder, None
+
+    def _start(self, overrides: list[str], folder: Path, environment: dict[str, str], *, forking: bool) -> processes.Process:
+        console, job = folder / "console.log", self.job(overrides)
+        if forking:
+            return processes.fork(lambda: _run(job, folder, self.command), console=console, environment=environment)
+        return processes.fresh(folder, console=console, environment=environment)
+
+    def _say(self, outcome: Outcome, count: int, total: int, *, again: bool = False) -> None:
+        from cnntrain.engine.terminal import console
+
+        ending = f"failed: {outcome.error}" if outcome.error else f"{outcome.value:.4f} in {outcome.seconds:.0f} s"
+        line = f"[{count}/{total}] {outcome.folder.name}  {'was done already: ' + format(outcome.value, '.4f') if again else ending}"
+        show_running({})
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def run_stored(folder: Path) -> int:
+    """Run the job that a folder's ``job.json`` describes: the child of a sweep where there is no fork."""
+    facts = json.loads((folder / "job.json").read_text())
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        job = Job.of({**facts["config"], "debug": facts["debug"]})
+    except CnntrainError as error:
+        return tell(error, debug=False)
+    return _run(job, folder, facts["command"])
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run(job: Job, folder: Path, command: list[str]) -> int:
+    """A job in its own process: the exit code."""
+    try:
+        result = job.call(folder, command)
+        record(folder, result)
+        return 0
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else 1
+    except BaseException as error:
+        return tell(error, debug=job.settings.debug, log=folder / "train.log")
+
+
+@contextmanager
+def _stopping(running: Running, folder: Path) -> Iterator[None]:
+    """Whatever ends this early (Ctrl-C, SIGTERM, an error) also ends the jobs, after they have saved."""
+
+    def leave(number: int, frame: object) -> None:
+        name = signal.Signals(number).name
+        raise Interrupted(
+            f"{name} stopped the sweep", signum=number, where=str(folder), fix=f"the same command with hydra.sweep.dir={folder} goes on"
+        )
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    except BaseException:
+        for *_, process in running.values():
+            process.stop()
+        while any(process.poll() is None for *_, process in running.values()):
+            time.sleep(_LOOK_EVERY)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _swept(combinations: Sequence[Sequence[str]]) -> set[str]:
+    """The keys that differ between jobs."""
+    values: dict[str, set[str]] = {}
+    for text in (text for combination in combinations for text in combination):
+        values.setdefault(text.partition("=")[0], set()).add(text)
+    return {key for key, found in values.items() if len(found) > 1}
+
+
+def _as_json(job: Job) -> Any:
+    return json.loads(json.dumps(job.config, default=str))

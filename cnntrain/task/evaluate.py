@@ -1,0 +1,244 @@
+"""``cnntrain evaluate checkpoint=…``: how good a trained network is, with the error bars and the mistakes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from rich import box
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from cnntrain.config.recipe import Recipe, check
+from cnntrain.engine import checkpoint as checkpoints
+from cnntrain.engine import evaluation as engine
+from cnntrain.engine.checkpoint import Checkpoint
+from cnntrain.engine.inputs import Normalise, Split
+from cnntrain.engine.pictures import shorten
+from cnntrain.engine.terminal import console
+from cnntrain.errors import DataError
+from cnntrain.task.load import build_model, using
+from cnntrain.task.results import check_out, write_csv, write_json
+from cnntrain.units import Count
+
+MOST_ROWS = 40  # classes that the terminal lists; of more, those with the lowest F1
+MOST_SQUARE = 12  # classes whose confusion matrix fits 80 columns
+MOST_PAIRS = 15
+
+
+def evaluate(
+    *,
+    checkpoint: str,
+    data: Recipe | None = None,
+    split: Literal["test", "val", "train"] = "test",
+    batch_size: Count = 256,
+    out: str | None = None,
+    machine: Recipe,
+    trust: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Judge a checkpoint on a split of its own data, or of other ``data`` with the same classes; print it, and write it to ``out``.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of another model.
+        DataError: there is no such split, or the data do not fit the checkpoint.
+    """
+    path = check_out(out, (".json", ".csv"))
+    stored = checkpoints.read(checkpoint)
+    computer = machine()
+    with using(computer):
+        config = stored.meta["config"]
+        recipe = data or check(config["data"], place="data", trust=trust)
+        dataset = recipe(seed=config["seed"])  # the run's seed: what it held out for validation is held out again
+        mapping = fit_to(stored, dataset, keys=list(recipe.values))
+        part = getattr(dataset, split)
+        if part is None:
+            raise no_such_part(dataset, split, list(recipe.values))
+        classes = stored.meta["classes"]
+        loss = check(config["loss"], place="loss", trust=trust)(class_counts=stored.meta.get("class_counts") or dataset.class_counts)
+        evaluation = engine.evaluate(
+            computer.place(build_model(stored, trust)),
+            Renumbered(part.to(computer.device), mapping),
+            objective=check(config["objective"], place="objective", trust=trust)(loss=loss, num_classes=len(classes)),
+            normalise=Normalise(stored.meta["mean"], stored.meta["std"], device=computer.device, memory_format=computer.memory_format),
+            machine=computer,
+            num_classes=len(classes),
+            batch_size=batch_size,
+        )
+    result = describe(evaluation, classes) | {
+        "checkpoint": str(stored.path),
+        "step": stored.meta["step"],
+        "data": dataset.name,
+        "split": split,
+    }
+    show(result, dataset.warnings)
+    if path is not None:
+        write_json(path, result) if path.suffix.lower() == ".json" else write_csv(path, rows_of(result))
+        console().print(f"written to {path}", markup=False, soft_wrap=True)
+    return result
+
+
+def no_such_part(dataset: Any, split: str, keys: Sequence[str]) -> DataError:
+    """The error for a part that the data do not have. ``keys`` are those of the data's node."""
+    other = "val" if split == "test" and dataset.val is not None else "test" if split == "val" and dataset.test is not None else "train"
+    every = ", or split=train data.val=0 for all its pictures" if "val" in keys else ""
+    return DataError(f"{dataset.name} has no {split} part", where="split", fix=f"split={other}{every}")
+
+
+def fit_to(checkpoint: Checkpoint, dataset: Any, *, keys: Sequence[str] = ()) -> Tensor:
+    """The checkpoint's class number of each class of the data, found by name: int64 (K,). ``keys`` are those of the data's node.
+
+    Raises:
+        DataError: the classes, channels or image size are not those that the network was trained for.
+    """
+    facts, classes = checkpoint.meta["model"]["facts"], checkpoint.meta["classes"]
+    if sorted(dataset.classes) != sorted(classes):
+        theirs, ours = _few(dataset.classes, classes), _few(classes, dataset.classes)
+        raise DataError(
+            f"{dataset.name} has {len(dataset.classes)} classes ({theirs}), the checkpoint {len(classes)} ({ours})",
+            where="data",
+            fix="give data with the checkpoint's classes, by the same names",
+        )
+    for name, settings in (("in_channels", ("channels", "in_channels")), ("image_size", ("image_size", "size"))):
+        found, wanted = getattr(dataset, name), facts[name]
+        if found != wanted:
+            own = next((key for key in settings if key in keys), None)
+            raise DataError(
+                f"{dataset.name} has {name} {found}, the checkpoint's network takes {wanted}",
+                where="data",
+                fix=f"data.{own}={wanted}" if own else f"name data with {name} {wanted}, or train a network on these",
+            )
+    return torch.tensor([classes.index(name) for name in dataset.classes])
+
+
+def _few(names: Sequence[str], others: Sequence[str]) -> str:
+    """A few of the names, those first that the others lack."""
+    ordered = sorted(names, key=lambda name: name in set(others))
+    return ", ".join(ordered[:5]) + (", …" if len(ordered) > 5 else "")
+
+
+class Renumbered:
+    """A split whose labels count the checkpoint's classes instead of its own."""
+
+    def __init__(self, split: Split, mapping: Tensor) -> None:
+        self.split, self.mapping = split, mapping.to(split.labels.device)
+        self.labels = self.mapping[split.labels]
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def fetch(self, orders: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """As the split's own, with the other numbers."""
+        for images, labels, index in self.split.fetch(iter(orders)):
+            yield images, self.mapping.to(labels.device)[labels], index
+
+
+def describe(evaluation: engine.Evaluation, classes: Sequence[str]) -> dict[str, Any]:
+    """All that is said of an evaluation, as plain numbers."""
+    low, high = evaluation.interval
+    columns = {name: values.tolist() for name, values in evaluation.classes.items()}
+    return {
+        "pictures": len(evaluation),
+        **evaluation.metrics,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "classes": [{"name": name, **{key: values[place] for key, values in columns.items()}} for place, name in enumerate(classes)],
+        "confusion": evaluation.confusion.tolist(),
+    }
+
+
+def rows_of(result: dict[str, Any]) -> Iterator[list[object]]:
+    """The result as a long table: measure, class, predicted class (of the confusion matrix's cells that are not 0), value."""
+    yield ["measure", "class", "predicted", "value"]
+    for name in ("pictures", "accuracy", "accuracy_low", "accuracy_high", "top5", "loss", "calibration_error"):
+        if name in result:
+            yield [name, "", "", result[name]]
+    names = [entry["name"] for entry in result["classes"]]
+    for entry in result["classes"]:
+        for name in ("count", "precision", "recall", "f1"):
+            yield [name, entry["name"], "", entry[name]]
+    for truth, row in zip(names, result["confusion"], strict=True):
+        for predicted, count in zip(names, row, strict=True):
+            if count:
+                yield ["confusion", truth, predicted, count]
+
+
+def show(result: dict[str, Any], warnings: Iterable[str]) -> None:
+    """Print the tables, at most 80 columns wide where there is no wider terminal."""
+    say = console()
+    for warning in warnings:
+        say.print(f"note: {warning}", markup=False, soft_wrap=True)
+    say.print(f"{result['checkpoint']}, step {result['step']:,}", markup=False, soft_wrap=True)
+    say.print(
+        f"{result['data']}, {result['split']}: {result['pictures']:,} pictures, {len(result['classes'])} classes",
+        markup=False,
+        soft_wrap=True,
+    )
+    for table in (_overall(result), _per_class(result["classes"])):
+        say.print(table)
+    if len(result["classes"]) <= MOST_SQUARE:
+        say.print(_square(result))
+    else:
+        say.print(_pairs(result))
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table whose first column is words and whose others are numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(columns):
+        table.add_column(Text(name), justify="right" if place else "left", no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _percent(share: float) -> str:
+    """A share in percent; a dash where it is 0/0."""
+    return "–" if share != share else f"{100 * share:.2f} %"
+
+
+def _overall(result: dict[str, Any]) -> Table:
+    table = _table("", "", "", "95 % interval")
+    table.add_row("accuracy", _percent(result["accuracy"]), f"{100 * result['accuracy_low']:.2f} – {100 * result['accuracy_high']:.2f} %")
+    if "top5" in result:
+        table.add_row("top-5 accuracy", _percent(result["top5"]))
+    table.add_row("loss", f"{result['loss']:.4f}")
+    table.add_row("calibration error", _percent(result["calibration_error"]))
+    return table
+
+
+def _per_class(entries: list[dict[str, Any]]) -> Table:
+    title = "Classes"
+    if len(entries) > MOST_ROWS:
+        # A class that neither occurs nor is predicted has no F1; it is not among the worst.
+        worst = sorted(entries, key=lambda entry: (entry["f1"] != entry["f1"], entry["f1"]))[:MOST_ROWS]
+        title, entries = f"The {MOST_ROWS} classes with the lowest F1, of {len(entries)} (all: out=FILE.json)", worst
+    table = _table(title, "class", "pictures", "precision", "recall", "F1")
+    for entry in entries:
+        table.add_row(
+            Text(shorten(entry["name"], width=32)), f"{entry['count']:,}", *(_percent(entry[key]) for key in ("precision", "recall", "f1"))
+        )
+    return table
+
+
+def _square(result: dict[str, Any]) -> Table:
+    names = [entry["name"] for entry in result["classes"]]
+    table = _table("Confusion matrix: a row is the truth, a column what it was taken for", "", *map(str, range(len(names))))
+    for place, (name, row) in enumerate(zip(names, result["confusion"], strict=True)):
+        cells = [Text("·" if not count else str(count), style="bold" if place == column else "") for column, count in enumerate(row)]
+        table.add_row(Text(f"{place} {shorten(name, width=16)}"), *cells)
+    return table
+
+
+def _pairs(result: dict[str, Any]) -> Table:
+    names = [entry["name"] for entry in result["classes"]]
+    mistakes = [
+        (count, truth, predicted)
+        for truth, row in enumerate(result["confusion"])
+        for predicted, count in enumerate(row)
+        if count and truth != predicted
+    ]
+    worst = sorted(mistakes, key=lambda mistake: (-mistake[0], *mistake[1:]))[:MOST_PAIRS]
+    table = _table("Most confused (the whole matrix: out=FILE.json)", "class", "pictures", "of the class", "taken for")
+    table.columns[-1].justify = "left"
+    for count, truth, predicted in worst:
+        share = count / result["classes"][truth]["count"]
+        table.add_row(Text(shorten(names[truth])), f"{count:,}", _percent(share), Text(shorten(names[predicted])))
+    return table

@@ -1,0 +1,188 @@
+"""From a checkpoint to a network that can be used, with nothing but that file: ``cnntrain.load("best.safetensors")``."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnntrain.config.recipe import check
+from cnntrain.data.decode import Rules, UnreadableError, decode, pillow_rules
+from cnntrain.engine import checkpoint as checkpoints
+from cnntrain.engine.checkpoint import Checkpoint
+from cnntrain.engine.evaluation import evaluating
+from cnntrain.engine.machine import Machine
+from cnntrain.engine.state import judged_prefix, load_weights
+from cnntrain.errors import CheckpointError, DataError, OutOfMemoryError
+
+
+class Predictor(nn.Module):
+    """A trained network with its preprocessing: pixels, uint8 or float in [0,1] (B,C,H,W) → logits (B,K).
+
+    ``rules`` say how a picture file is brought to the network's size and channels: as the data it was trained on were.
+    """
+
+    byte_scale: Tensor
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, model: nn.Module, *, classes: Sequence[str], mean: Sequence[float], std: Sequence[float], rules: Rules) -> None:
+        super().__init__()
+        self.model, self.rules = model, rules
+        self.classes, self.mean, self.std = list(classes), list(mean), list(std)
+        # The same arithmetic as engine/inputs.py, as buffers: they go where the module goes, and into what it is exported to.
+        centre, spread = (torch.tensor(values, dtype=torch.float64).reshape(1, -1, 1, 1) for values in (self.mean, self.std))
+        self.register_buffer("byte_scale", (1 / (255 * spread)).float(), persistent=False)
+        self.register_buffer("scale", (1 / spread).float(), persistent=False)
+        self.register_buffer("offset", (-centre / spread).float(), persistent=False)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the pixels that the network takes."""
+        return self.rules.image_size
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the pixels that the network takes."""
+        return self.rules.channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B,K) of pixels, uint8 or float in [0,1] (B,C,H,W), of the network's image size."""
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            raise TypeError(f"pixels are uint8 or floats in [0, 1], not {images.dtype}")
+        scale = self.byte_scale if images.dtype == torch.uint8 else self.scale
+        return self.model(torch.addcmul(self.offset, images.to(self.offset.dtype), scale))
+
+    def predict(self, pictures: Any, top: int = 5) -> Any:
+        """The likeliest classes of a picture, [(class, probability), …], best first; of a list of pictures, a list of these.
+
+        A picture is a path, a PIL image, or pixels (C,H,W), uint8 or float in [0,1], of the network's image size.
+
+        Raises:
+            DataError: a file cannot be read as a picture, or pixels do not have the network's size.
+        """
+        if not isinstance(pictures, list | tuple):
+            return self.predict([pictures], top)[0]
+        return [self.rank(self.probabilities(self.pixels(picture)[None]), top)[0] for picture in pictures]
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Softmax of the logits in evaluation mode, without gradients: float32 (B,K) on the CPU, from pixels (B,C,H,W) on any device."""
+        with evaluating(self), torch.no_grad():
+            return self(images.to(self.offset.device)).float().softmax(dim=1).cpu()
+
+    def rank(self, probabilities: Tensor, top: int) -> list[list[tuple[str, float]]]:
+        """Of each row of probabilities (B,K), the ``top`` likeliest classes, best first."""
+        values, places = probabilities.topk(min(top, len(self.classes)), dim=1)
+        return [
+            [(self.classes[place], value) for place, value in zip(*row, strict=True)]
+            for row in zip(places.tolist(), values.tolist(), strict=True)
+        ]
+
+    def pixels(self, picture: Any) -> Tensor:
+        """One picture as the network takes it: uint8 (C,H,W) of a file or PIL image; a tensor as it is.
+
+        Raises:
+            DataError: it cannot be read, or has another size.
+        """
+        if isinstance(picture, Tensor):
+            shape = (self.in_channels, self.image_size, self.image_size)
+            if picture.shape != shape:
+                raise DataError(
+                    f"Pixels are {tuple(picture.shape)}, the network takes {shape}", fix="resize them, or give a path or a PIL image"
+                )
+            return picture
+        if isinstance(picture, str | Path):
+            with pillow_rules():
+                return read_picture(picture, self.rules)
+        # By way of a file, so that nothing about a picture depends on who opened it.
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "picture.png")
+            image = picture if picture.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else picture.convert("RGB")
+            image.save(path, exif=picture.getexif())
+            return self.pixels(path)
+
+
+def read_picture(path: str | Path, rules: Rules) -> Tensor:
+    """The pixels of a file, uint8 (C,S,S). To be called within ``pillow_rules()``.
+
+    Raises:
+        DataError: it cannot be read as a picture, or the network takes neither grey nor colour.
+    """
+    if rules.channels not in (1, 3):
+        raise DataError(
+            f"The network takes {rules.channels} channels, a picture file has 1 or 3", fix="give it pixels in Python: cnntrain.load(…)"
+        )
+    try:
+        pixels, _ = decode(path, rules)
+    except UnreadableError as error:
+        raise DataError(f"{path} cannot be read as a picture: {error}", fix="give a whole picture file") from error
+    return torch.from_numpy(pixels.copy())  # Pillow's memory is read-only
+
+
+def load(checkpoint: str | Path, *, device: torch.device | str = "cpu", trust: Sequence[str] = ()) -> Predictor:
+    """The network of a checkpoint with its judged weights (the average's, if the run kept one), in evaluation mode.
+
+    ``trust`` lists modules outside cnntrain that the checkpoint's config may name. torch's generators are left as they were.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of another model.
+        ConfigError: the checkpoint names code that is not trusted.
+    """
+    return predictor(checkpoints.read(checkpoint), trust=trust).to(device)
+
+
+def predictor(checkpoint: Checkpoint, *, trust: Sequence[str] = ()) -> Predictor:
+    """A checkpoint that was read, as a network that can be used (on the CPU, in evaluation mode)."""
+    meta = checkpoint.meta
+    facts = meta["model"]["facts"]
+    chosen = {
+        key: value for key, value in meta["config"]["data"].items() if key in ("resize", "max_pixels")
+    }  # a folder's; others have none
+    return Predictor(
+        build_model(checkpoint, trust),
+        classes=meta["classes"],
+        mean=meta["mean"],
+        std=meta["std"],
+        rules=Rules(image_size=facts["image_size"], channels=facts["in_channels"], **chosen),
+    ).eval()
+
+
+def build_model(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> nn.Module:
+    """The checkpoint's network with its judged weights, on the CPU.
+
+    Raises:
+        CheckpointError: the weights do not fit the network that its config now makes (the first five differences), or are not finite.
+        ConfigError: the config names code that is not trusted.
+    """
+    recipe = check(checkpoint.meta["model"]["recipe"], place="model", trust=trust)
+    if recipe.values.get("pretrained"):
+        recipe = recipe.replace(pretrained=False)  # all weights are in the file: nothing is fetched
+    with torch.random.fork_rng(devices=[]):  # the random start is overwritten, and should not cost the caller's generator its place
+        model = recipe(**checkpoint.meta["model"]["facts"])
+    prefix = judged_prefix(checkpoint.tensors)
+    load_weights(model, checkpoint.tensors, prefix, source=str(checkpoint.path))
+    broken = [name for name, value in model.state_dict().items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{checkpoint.path} has weights that are not finite: {', '.join(broken[:5])}",
+            where="checkpoint",
+            fix="name an earlier checkpoint, such as previous.safetensors beside it",
+        )
+    return model
+
+
+@contextmanager
+def using(machine: Machine) -> Iterator[None]:
+    """The machine's session for a task that trains nothing: torch's generators are afterwards as they were.
+
+    Raises:
+        OutOfMemoryError: with the advice that fits these tasks.
+    """
+    try:
+        with torch.random.fork_rng(devices=[machine.device] if machine.device.type == "cuda" else []), machine.session(0):
+            yield
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(error.what, where=error.where, fix="batch_size=32 (the same result in less memory)") from error

@@ -1,0 +1,82 @@
+"""What a training run says before its first step and after its last."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from torch import nn
+
+from cnntrain.engine import checkpoint
+from cnntrain.engine.clock import Clock
+from cnntrain.engine.evaluation import Evaluation
+from cnntrain.engine.machine import Machine
+from cnntrain.engine.report import Report
+from cnntrain.engine.run import Run
+from cnntrain.engine.state import State, judged_prefix, load_weights
+
+
+def introduce(report: Report, run: Run, dataset, model: nn.Module, machine: Machine, clock: Clock, schedule) -> None:
+    """Say what is about to be trained, on what, with what."""
+    held = f"{len(dataset.val):,} val" if dataset.val else "none held out"
+    size = f"{dataset.image_size}×{dataset.image_size}×{dataset.in_channels}"
+    count = sum(p.numel() for p in model.parameters())
+    chosen = "".join(f" · {key}: {value}" for key, value in getattr(model, "choices", {}).items())
+    report.say(f"run      {run.folder}")
+    report.say(f"data     {dataset.name}: {len(dataset.train):,} train · {held} · {size} · {len(dataset.classes)} classes")
+    report.say(f"model    {type(model).__name__}: {count:,} parameters{chosen}")
+    report.say(f"machine  {machine.describe()}")
+    report.say(f"plan     {clock.total:,} steps of {clock.batch_size}, {clock.steps_per_epoch:,} an epoch")
+    for warning in [*dataset.warnings, *schedule.notes]:
+        report.warn(warning)
+    if run.checkpoint:
+        report.say(f"resumed  from step {run.checkpoint.meta['step']:,} of {clock.total:,}")
+
+
+def finish(report: Report, run: Run, state: State, dataset, judge_on: Callable[..., Evaluation]) -> dict[str, Any]:
+    """Judge the best weights on the test set, this once; print the table; return the result."""
+    best = run.folder / "best.safetensors"
+    metrics = {f"val/{name}": value for name, value in state.metrics.items()}
+    model, chosen = state.average.model, f"last weights, step {state.step:,}"
+    if state.judge.best is not None and best.exists():
+        kept = checkpoint.read(best)
+        model, chosen = copy.deepcopy(model), f"best weights, step {kept.meta['step']:,}"
+        load_weights(model, kept.tensors, judged_prefix(kept.tensors), source=str(best))
+        metrics = {f"val/{name}": value for name, value in kept.meta["metrics"].items()}
+    interval = None
+    if dataset.test is not None:
+        test = judge_on(model, dataset.test.to(state.device))
+        report.test(state, test, dataset.classes)
+        metrics |= {f"test/{name}": value for name, value in test.metrics.items()}
+        interval = test.interval
+    speed = report.end(state, flatten(run.config), dataset.classes)
+    # Without a held-out part there is nothing to choose by; the test set is never that.
+    run.result = {"value": state.judge.best, "metrics": metrics, "step": state.step, "images_per_second": round(speed, 1)}
+    _show(report, run, metrics, interval, chosen, speed)
+    return {**run.result, "folder": str(run.folder)}
+
+
+def _show(report: Report, run: Run, metrics: dict[str, float], interval: tuple[float, float] | None, chosen: str, speed: float) -> None:
+    """The table at the end, the folder, and what to try next."""
+    table = Table(title=chosen, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for name in ("accuracy", "95 % interval", "loss"):
+        table.add_column(name, justify="right")
+    for part, words in (("val", "validation"), ("test", "test")):
+        if f"{part}/accuracy" in metrics:
+            bounds = f"{100 * interval[0]:.2f} – {100 * interval[1]:.2f} %" if interval and part == "test" else ""
+            table.add_row(words, f"{100 * metrics[f'{part}/accuracy']:.2f} %", bounds, f"{metrics[f'{part}/loss']:.4f}")
+    report.progress.table(table)
+    report.say(f"time {run.seconds():.1f} s · {speed:,.0f} images/s while training · {run.folder}")
+    report.say("Next:")
+    report.say("  tensorboard --logdir outputs")
+    report.say(f"  cnntrain evaluate checkpoint={run.folder}/{'best' if 'best' in chosen else 'last'}.safetensors")
+    report.say("  cnntrain -m optimizer.lr=0.01,0.03,0.1 seed=1,2,3")
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A config as dotted keys, for TensorBoard's table of hyper-parameters."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {key: value for name, node in tree.items() for key, value in flatten(node, f"{prefix}.{name}" if prefix else str(name)).items()}

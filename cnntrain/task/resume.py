@@ -1,0 +1,83 @@
+"""``cnntrain resume run=RUN``: go on to the result that the run would have had, or train it longer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cnntrain.config.recipe import check
+from cnntrain.engine.clock import Clock
+from cnntrain.engine.run import Run
+from cnntrain.engine.terminal import console
+from cnntrain.errors import ConfigError
+
+# What the steps that are done were made of: another value would not continue this run but mix two.
+FIXED = ("model", "data", "batch_size", "seed", "objective", "weights", "optimizer._target_", "ema.decay")
+MOVABLE = ("data.root", "data.workers", "data.residency", "data.cache", "data.timeout", "optimizer.lr")
+
+
+def resume(
+    *,
+    run: str,
+    config: dict[str, Any],
+    changes: dict[str, tuple[Any, Any]] | None = None,
+    command: list[str] | None = None,
+    trust: list[str] | None = None,
+) -> dict[str, Any]:
+    """Continue the run in the folder ``run`` with ``config``, its own config with the ``changes`` {key: (old, new)} laid over it.
+
+    Both configs come from files, so they may name only cnntrain's own parts, torch's models, and the modules in ``trust``.
+
+    Without changes the end is bit-identical to that of a run that was never stopped (on the CPU; see README for a GPU).
+
+    Raises:
+        CheckpointError: no run is there, or none of its checkpoints is whole.
+        ConfigError: a change would not continue this run.
+    """
+    say = console().print
+    for key, (old, new) in (changes or {}).items():
+        if key not in MOVABLE and any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED):
+            raise ConfigError(
+                f"{key} is {old!r} in this run and cannot become {new!r}: the steps that are done were made with it",
+                where=key,
+                fix=f"start a new run with {key}={new}",
+            )
+    folder = Path(run)
+    reopened, remarks = Run.reopen(folder, config=config, command=command)
+    for remark in remarks:
+        say(f"note: {remark}", markup=False, soft_wrap=True)
+    checkpoint = reopened.checkpoint
+    if checkpoint is not None:
+        if finished(folder) and not changes:
+            say(f"{folder} is already done. To train longer: cnntrain resume run={folder} epochs=…", markup=False, soft_wrap=True)
+            return {**json.loads((folder / "status.json").read_text()), "folder": str(folder)}
+        if config["machine"]["threads"] is None:
+            config["machine"]["threads"] = checkpoint.meta["threads"]  # sums of floats depend on how they are shared out
+        for line in changes_of_plan(checkpoint.meta, config, trust or []):
+            say(f"note: {line}", markup=False, soft_wrap=True)
+    return check(config, trust=trust or [])(run=reopened)
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run's ``status.json`` says that it is done."""
+    status = folder / "status.json"
+    return status.exists() and json.loads(status.read_text()).get("state") == "done"
+
+
+def changes_of_plan(meta: dict[str, Any], config: dict[str, Any], trust: list[str]) -> list[str]:
+    """What a resume changes in the run's length and learning rates, as lines for the user."""
+    before, after = meta["config"], config
+    plans = []
+    for plain in (before, after):
+        clock = Clock(num_samples=meta["num_train"], batch_size=plain["batch_size"], epochs=plain["epochs"])
+        plans.append((clock, check(plain["schedule"], place="schedule", trust=trust)(clock=clock, lr=plain["optimizer"]["lr"])))
+    (old, was), (new, now) = plans
+    lines = []
+    if old.total != new.total:
+        lines.append(f"the run is now {new.total:,} steps long, it was {old.total:,}; {meta['step']:,} are done")
+    step = min(meta["step"], new.total - 1)
+    if any(was(place) != now(place) for place in {0, step // 2, step, old.total - 1, old.total // 2}):
+        lines.append(
+            f"the schedule changes: at step {step:,} the learning rate is now {now(step)['lr']:.4g}, it was to be {was(step)['lr']:.4g}; "
+            f"it ends at {now(new.total - 1)['lr']:.4g}"
+        )
+    return lines

@@ -1,0 +1,92 @@
+"""``cnntrain``: train a network, from the data to the table at the end."""
+
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from cnntrain.config.recipe import Recipe
+from cnntrain.draws import Draws
+from cnntrain.engine.augmentation import Augmentation
+from cnntrain.engine.clock import Clock
+from cnntrain.engine.evaluation import evaluate
+from cnntrain.engine.inputs import Normalise, TrainBatches
+from cnntrain.engine.loop import fit
+from cnntrain.engine.precision import Precision
+from cnntrain.engine.run import Run
+from cnntrain.engine.signals import Signals
+from cnntrain.engine.state import State
+from cnntrain.task.assemble import build_model, facts_of, found_learning_rate, no_evaluation
+from cnntrain.task.outcome import finish, introduce
+from cnntrain.units import Count, Duration, Positive, Size
+
+
+def train(
+    *,
+    model: Recipe,
+    data: Recipe,
+    augment: dict[str, Recipe] | None = None,
+    loss: Recipe,
+    optimizer: Recipe,
+    schedule: Recipe,
+    objective: Recipe,
+    weights: Recipe,
+    machine: Recipe,
+    report: Recipe,
+    ema: Recipe,
+    stopping: Recipe,
+    checkpoint: Recipe,
+    epochs: Duration = 20,
+    batch_size: Count = 128,
+    microbatch: Count | None = None,
+    clip: Positive | None = None,
+    evaluate_every: Count = 1,
+    seed: Size = 0,
+    run: Run,
+) -> dict[str, Any]:
+    """Train, evaluate the best weights on the test set once, and say what came of it.
+
+    Returns ``value`` (the best of the monitored metric), ``metrics``, ``folder`` and ``images_per_second``.
+    """
+    computer = machine()
+    with run, computer.session(seed), Signals() as signals:
+        dataset = data(seed=seed)
+        network, groups = weights(model=computer.place(build_model(model, dataset)))
+        clock = Clock(num_samples=len(dataset.train), batch_size=batch_size, epochs=epochs)
+        draws = Draws(seed, len(dataset.train), computer.device)
+        batches = TrainBatches(dataset.train.to(computer.device), clock, draws)
+        augmentation = Augmentation([operation() for operation in (augment or {}).values()])
+        normalise = Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format)
+        goal = objective(loss=loss(class_counts=dataset.class_counts), num_classes=len(dataset.classes))
+
+        if optimizer.values.get("lr") == "auto":
+            optimizer = found_learning_rate(optimizer, network, weights, batches, augmentation, draws, normalise, goal, computer, run)
+        plan = schedule(clock=clock, lr=optimizer.values["lr"])
+        precision = Precision(optimizer(params=groups), machine=computer, clip=clip, microbatch=microbatch)
+        judge = stopping(larger_is_better=goal.monitor != "loss")
+        state = State(model=network, optimizer=precision.optimizer, average=ema(model=network), scaler=precision.scaler, judge=judge)
+        if run.checkpoint:
+            state.restore(run.checkpoint, clock)
+        saving = checkpoint(run=run, clock=clock, facts=facts_of(dataset, model, run))
+        reporter = report(run=run, clock=clock)
+        judge_on = partial(
+            evaluate, objective=goal, normalise=normalise, machine=computer, num_classes=len(dataset.classes), batch_size=max(batch_size, 256)
+        )
+        with closing(reporter):
+            introduce(reporter, run, dataset, network, computer, clock, plan)
+            fit(
+                state,
+                train=batches,
+                validate=partial(judge_on, split=dataset.val.to(computer.device)) if dataset.val else no_evaluation,
+                augmentation=augmentation,
+                draws=draws,
+                normalise=normalise,
+                objective=goal,
+                schedule=plan,
+                precision=precision,
+                clock=clock,
+                evaluate_every=evaluate_every,
+                report=reporter,
+                saving=saving,
+                signals=signals,
+            )
+            return finish(reporter, run, state, dataset, judge_on)

@@ -1,0 +1,147 @@
+"""Processes for jobs: forked from a parent that has imported what they need, or started afresh; watched, timed, stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+_GRACE = 20.0  # seconds between asking a job to stop and stopping it
+
+
+class Process:
+    """A running job. ``code`` is None while it runs, then its exit code, negative for a signal."""
+
+    def __init__(self, pid: int, child: "subprocess.Popen[bytes] | None") -> None:
+        self.pid, self._child = pid, child
+        self.code: int | None = None
+        self.started = time.monotonic()
+        self.timed_out = False
+        self._kill_at: float | None = None
+
+    def poll(self, timeout: float | None = None) -> int | None:
+        """Look whether it has ended; past ``timeout`` seconds it is told to."""
+        if self.code is None:
+            self._look()
+        if self.code is None:
+            now = time.monotonic()
+            if timeout is not None and now - self.started > timeout and not self.timed_out:
+                self.timed_out = True
+                self.stop()
+            if self._kill_at is not None and now > self._kill_at:
+                self._signal(signal.SIGKILL)
+        return self.code
+
+    def stop(self) -> None:
+        """Ask it to save and leave; if it does not, it is killed."""
+        self._signal(signal.SIGTERM)
+        self._kill_at = time.monotonic() + _GRACE
+
+    def _look(self) -> None:
+        if self._child is not None:
+            self.code = self._child.poll()
+        else:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
+        if self.code is not None and hasattr(os, "killpg"):
+            self._signal(signal.SIGKILL)  # its data workers, should it have left any
+
+    def _signal(self, number: int) -> None:
+        try:
+            # A job leads its own group, and its data workers belong to it.
+            os.killpg(self.pid, number) if hasattr(os, "killpg") else os.kill(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass  # it has ended in between
+
+
+def can_fork() -> bool:
+    """Whether a fork is safe: on Linux, while CUDA is untouched (macOS's libraries do not survive one)."""
+    torch = sys.modules.get("torch")
+    return sys.platform == "linux" and not (torch is not None and torch.cuda.is_initialized())
+
+
+def fork(work: Callable[[], int], *, console: Path, environment: Mapping[str, str]) -> Process:
+    """Run ``work`` in a forked process, its output going to ``console``. Its result is the exit code."""
+    parent = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Python 3.12 warns when any thread exists; ours are the idle ones of numeric libraries, which have fork handlers.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid:
+        return Process(pid, None)
+    code = 1
+    try:
+        os.setsid()
+        _end_with(parent)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        _redirect(console)
+        os.environ.update(environment)
+        code = work()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)  # nothing of the parent's is to be tidied up here
+
+
+def fresh(folder: Path, *, console: Path, environment: Mapping[str, str]) -> Process:
+    """Run the job that ``folder`` describes in a new interpreter."""
+    where = os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
+    with open(console, "ab") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "cnntrain", "--job", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": where.rstrip(os.pathsep), **environment},
+        )
+    return Process(child.pid, child)
+
+
+def num_gpus() -> int:
+    """How many NVIDIA GPUs there are, found without touching CUDA (a fork could not use it afterwards)."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
+
+
+def gpu_name(slot: int) -> str:
+    """What CUDA_VISIBLE_DEVICES calls the GPU of that number."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[slot].strip() if visible else str(slot)
+
+
+def _redirect(console: Path) -> None:
+    out = os.open(console, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (out, 1), (out, 2)):
+        os.dup2(source, target)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+
+
+def _end_with(parent: int) -> None:
+    """Let the kernel send SIGTERM when the parent is gone, even if it was killed."""
+    import ctypes
+
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGTERM)

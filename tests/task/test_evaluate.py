@@ -1,0 +1,209 @@
+"""``evaluate`` against plain loops, on its own data and on others with the same classes; its files, tables and refusals."""
+
+import csv
+import json
+import sys
+
+import pytest
+import torch
+from rich.cells import cell_len
+from stored import MACHINE, SYNTHETIC, logits_of, make, pictures_of
+from torch.nn.functional import cross_entropy
+
+from cnntrain.config.recipe import check
+from cnntrain.errors import CheckpointError, CnntrainError, ConfigError, DataError
+from cnntrain.task.evaluate import evaluate
+from cnntrain.task.results import finite
+
+
+@pytest.fixture
+def stored(tmp_path):
+    network, dataset = make(tmp_path / "best.safetensors")
+    return str(tmp_path / "best.safetensors"), network, dataset
+
+
+def data(**values):
+    return check({**SYNTHETIC, **values}, place="data")
+
+
+@pytest.mark.parametrize("split", ["test", "val", "train"])
+def test_the_figures_are_a_plain_loops(stored, split):
+    path, network, dataset = stored
+    images, labels = pictures_of(getattr(dataset, split))
+    logits = logits_of(network, dataset, images)
+    result = evaluate(checkpoint=path, split=split, batch_size=4, machine=MACHINE)
+    assert result["accuracy"] == (logits.argmax(1) == labels).double().mean().item()
+    assert result["loss"] == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-5)
+    assert result["pictures"] == len(labels) == sum(map(sum, result["confusion"]))
+    assert [entry["count"] for entry in result["classes"]] == torch.bincount(labels, minlength=7).tolist()
+    assert result["accuracy_low"] < result["accuracy"] < result["accuracy_high"]
+
+
+OTHER = """
+from cnntrain.data.dataset import Data, Source
+from cnntrain.data.split import Split
+from cnntrain.data.synthetic import synthetic
+
+def reordered(*, names: list[str], keep: bool = True, seed: int):
+    inner = synthetic(classes=7, size=8, channels=3, samples=60, test_samples=41, noise=0.5, seed=seed)
+    def read(part):
+        split = getattr(inner, part)
+        order = [names.index(name) if name in names else 0 for name in inner.classes]
+        import torch
+        return Split(split.images, torch.tensor(order)[split.labels], rows=split.rows)
+    return Data(Source("reordered", names, 3, 8, read), val=0.0, mean=None, std=None, seed=seed)
+"""
+
+
+@pytest.fixture
+def reordered(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "outsider_for_evaluate", raising=False)
+    (tmp_path / "outsider_for_evaluate.py").write_text(OTHER)
+    return lambda names: check({"_target_": "outsider_for_evaluate.reordered", "names": names}, place="data")
+
+
+def test_other_data_are_mapped_by_the_classes_names(stored, reordered):
+    path, _, dataset = stored
+    own = evaluate(checkpoint=path, machine=MACHINE)
+    assert 0 < own["accuracy"] < 1 and sum(map(any, zip(*own["confusion"], strict=True))) > 2
+    other = evaluate(checkpoint=path, machine=MACHINE, data=reordered(list(reversed(dataset.classes))))
+    for key in ("accuracy", "loss", "confusion", "classes"):
+        assert finite(other[key]) == finite(own[key])
+
+
+@pytest.mark.parametrize(
+    "names", [["class0", "class1", "class2", "class3", "class4", "class5", "dog"], [f"class{k}" for k in range(8)], ["class0"]]
+)
+def test_other_classes_are_an_error_that_says_both(stored, reordered, names):
+    with pytest.raises(DataError) as caught:
+        evaluate(checkpoint=stored[0], machine=MACHINE, data=reordered(names))
+    assert f"{len(names)} classes" in caught.value.what and "the checkpoint 7" in caught.value.what
+    assert "dog" not in names or ("dog" in caught.value.what and "class6" in caught.value.what)
+
+
+@pytest.mark.parametrize(
+    ("values", "what", "fix"),
+    [({"size": 9}, "image_size 9, the checkpoint's network takes 8", "data.size=8"), ({"channels": 1}, "in_channels 1", "data.channels=3")],
+)
+def test_other_sizes_are_an_error_with_the_override(stored, values, what, fix):
+    with pytest.raises(DataError) as caught:
+        evaluate(checkpoint=stored[0], machine=MACHINE, data=data(**values))
+    assert what in caught.value.what and caught.value.fix == fix
+
+
+def test_the_checkpoints_mean_and_std_are_used_and_not_the_datas(stored):
+    own = evaluate(checkpoint=stored[0], machine=MACHINE)
+    other = evaluate(checkpoint=stored[0], machine=MACHINE, data=data(mean=[0.0, 0.0, 0.0], std=[1.0, 1.0, 1.0]))
+    assert other["loss"] == own["loss"]
+
+
+def test_a_part_that_is_not_there_is_named(tmp_path):
+    make(tmp_path / "a.safetensors", data={**SYNTHETIC, "val": 0.0})
+    with pytest.raises(DataError, match="no val part") as caught:
+        evaluate(checkpoint=str(tmp_path / "a.safetensors"), split="val", machine=MACHINE)
+    assert "split=test" in caught.value.fix
+
+
+def test_the_loss_is_the_runs_with_its_class_weights(tmp_path):
+    loss = {"_target_": "cnntrain.loss.cross_entropy.CrossEntropy", "class_weights": "balanced", "smoothing": 0.1}
+    counts = [1, 2, 3, 4, 5, 6, 7]
+    network, dataset = make(tmp_path / "a.safetensors", loss=loss, class_counts=counts)
+    images, labels = pictures_of(dataset.test)
+    weight = sum(counts) / (7 * torch.tensor(counts, dtype=torch.float32))
+    target = torch.nn.functional.one_hot(labels, 7).float()
+    expected = cross_entropy(logits_of(network, dataset, images), target, weight=weight, label_smoothing=0.1, reduction="none").mean()
+    assert evaluate(checkpoint=str(tmp_path / "a.safetensors"), machine=MACHINE)["loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_generators_and_threads_are_left_as_they_were(stored):
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    evaluate(checkpoint=stored[0], machine=MACHINE.replace(threads=1))
+    assert torch.get_rng_state().equal(before)
+    assert torch.get_num_threads() == threads
+
+
+def test_half_precision_is_near(stored):
+    full, half = (evaluate(checkpoint=stored[0], machine=MACHINE.replace(precision=precision)) for precision in ("fp32", "bf16"))
+    assert half["loss"] == pytest.approx(full["loss"], rel=0.05)
+    assert half["loss"] != full["loss"]
+
+
+def test_json_holds_everything(stored, tmp_path):
+    result = evaluate(checkpoint=stored[0], machine=MACHINE, out=str(tmp_path / "result.json"))
+    text = (tmp_path / "result.json").read_text()
+    assert "NaN" not in text
+    read = json.loads(text)
+    assert read.keys() == result.keys()
+    assert (read["confusion"], read["accuracy"], read["split"]) == (result["confusion"], result["accuracy"], "test")
+
+
+def test_csv_holds_everything(stored, tmp_path):
+    result = evaluate(checkpoint=stored[0], machine=MACHINE, out=str(tmp_path / "result.csv"))
+    with open(tmp_path / "result.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    values = {(row["measure"], row["class"], row["predicted"]): row["value"] for row in rows}
+    assert float(values["accuracy", "", ""]) == result["accuracy"]
+    for truth, entry in enumerate(result["classes"]):
+        assert int(values["count", entry["name"], ""]) == entry["count"]
+        recall = values["recall", entry["name"], ""]
+        assert float(recall) == entry["recall"]
+        for predicted, count in enumerate(result["confusion"][truth]):
+            assert int(values.get(("confusion", entry["name"], f"class{predicted}"), 0)) == count
+
+
+@pytest.mark.parametrize(
+    ("out", "error"), [("result.txt", ConfigError), ("none/result.json", CheckpointError), ("folder.csv", CheckpointError)]
+)
+def test_a_file_that_cannot_be_written_is_found_before_the_work(stored, tmp_path, out, error):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(error) as caught:
+        evaluate(checkpoint="not even looked at", machine=MACHINE, out=str(tmp_path / out))
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("classes", [2, 10, 12, 13, 50])
+def test_the_tables_fit_80_columns_and_say_what_matters(tmp_path, monkeypatch, capsys, classes):
+    network, dataset = make(
+        tmp_path / "a.safetensors", data={**SYNTHETIC, "classes": classes, "samples": 200, "test_samples": 2000, "size": 4}
+    )
+    names = [f"[red]{'long ' * 9}$%s猫{k}" for k in range(classes)]
+    monkeypatch.setattr("cnntrain.data.dataset.Data.class_counts", [1] * classes, raising=False)
+    make(tmp_path / "a.safetensors", data={**SYNTHETIC, "classes": classes, "samples": 200, "test_samples": 2000, "size": 4}, classes=names)
+
+    def named(recipe, **facts):
+        made = plain(recipe, **facts)
+        if recipe.place == "data":
+            made.classes = names
+        return made
+
+    plain = type(MACHINE).__call__
+    monkeypatch.setattr(type(MACHINE), "__call__", named)
+    monkeypatch.chdir(tmp_path)
+    evaluate(checkpoint="a.safetensors", machine=MACHINE)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(cell_len(line.rstrip()) for line in lines) <= 80
+    text = "\n".join(lines)
+    for words in ("accuracy", "95 % interval", "loss", "calibration error", "precision", "recall", "F1", "[red]", "2,000 pictures"):
+        assert words in text
+    assert ("top-5" in text) == (classes > 5)
+    assert ("Confusion matrix" in text) == (classes <= 12)
+    assert ("Most confused" in text) == (classes > 12)
+    assert ("lowest F1" in text) == (classes > 40)
+
+
+def test_a_checkpoint_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(CheckpointError) as caught:
+        evaluate(checkpoint=str(tmp_path / "none.safetensors"), machine=MACHINE)
+    assert isinstance(caught.value, CnntrainError) and caught.value.exit_code == 4
+
+
+def test_a_checkpoints_data_cannot_name_code_that_is_not_trusted(tmp_path, reordered):
+    network, dataset = make(tmp_path / "a.safetensors")
+    node = {"_target_": "outsider_for_evaluate.reordered", "names": dataset.classes}
+    make(tmp_path / "a.safetensors", data=node)
+    with pytest.raises(ConfigError) as caught:
+        evaluate(checkpoint=str(tmp_path / "a.safetensors"), machine=MACHINE)
+    assert "trust=[outsider_for_evaluate]" in caught.value.fix
+    result = evaluate(checkpoint=str(tmp_path / "a.safetensors"), machine=MACHINE, trust=("outsider_for_evaluate",))
+    assert result["data"] == "reordered"
