@@ -28,8 +28,7 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 SYNTHETIC = "data=synthetic data.samples=60000"
 WORK = {
     "lenet5, Fashion-MNIST, crop + flip": (
-        "model=lenet5 augment=[crop,flip] "
-        + ("data=fashion_mnist" if FASHION.exists() else f"{SYNTHETIC} data.size=28 data.channels=1"),
+        "model=lenet5 augment=[crop,flip] " + ("data=fashion_mnist" if FASHION.exists() else f"{SYNTHETIC} data.size=28 data.channels=1"),
         {"_target_": "cnntrain.model.lenet.LeNet5"},
         (1, 28),
         8,
@@ -85,7 +84,8 @@ def measure(words: str, node: dict, shape: tuple[int, int], block: int, blocks: 
 def main() -> None:
     """Print the table."""
     blocks = int(sys.argv[1]) if len(sys.argv) > 1 else 30
-    table = Table(title=f"Training images/s, batch {BATCH}: {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    machine = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    table = Table(title=f"Training images/s, batch {BATCH}: {machine}")
     for name in ("work", "cnntrain", "bare model", "ratio", "95 % interval", "blocks"):
         table.add_column(name, justify="left" if name == "work" else "right")
     for name, (words, node, shape, block) in WORK.items():

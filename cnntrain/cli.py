@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnntrain.config import find
+from cnntrain.config.quote import path_word
 from cnntrain.config.suggest import did_you_mean
 from cnntrain.errors import CnntrainError, ConfigError
 
@@ -111,7 +112,8 @@ class Invocation:
     """One command, on its way from words to the task's result."""
 
     def __init__(self, arguments: Arguments, command: list[str]) -> None:
-        self.verb, self.words, self.flags, self.command = arguments.verb, arguments.words, arguments.flags, command
+        self.verb, self.flags, self.command = arguments.verb, arguments.flags, command
+        self.words = [path_word(word) for word in arguments.words]
 
     def run(self) -> dict[str, Any]:
         """Compose, check, create the folder, call the task; or print the config, or sweep."""

@@ -8,7 +8,7 @@ from cnntrain import units
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(4, (4, "ep")), (0.5, (0.5, "ep")), ("2000it", (2000, "it")), ("10%", (10, "%")), ("2.5 ep", (2.5, "ep")), (0, (0, "ep")), ("100%", (100, "%"))],
+    [(4, (4, "ep")), (0.5, (0.5, "ep")), ("2000it", (2000, "it")), ("10%", (10, "%")), ("2.5 ep", (2.5, "ep")), (0, (0, "ep"))],
 )
 def test_durations_are_read(value, expected):
     assert units.parse_duration(value) == expected

@@ -1,5 +1,6 @@
 """Python values as words of Hydra's override grammar."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,14 @@ _SPECIAL = {"null", "true", "false", "nan", "inf", "-inf"}
 def quote(text: str) -> str:
     """The text in single quotes, so that the grammar takes all of it as one string."""
     return "'" + re.sub(r"(\\*)'", lambda found: found[1] * 2 + "\\'", re.sub(r"\\+$", lambda found: found[0] * 2, text)) + "'"
+
+
+def path_word(word: str) -> str:
+    """KEY=VALUE as it is, but quoted if VALUE is a file or folder whose name the grammar would not take (``0_seed=1``, blanks, commas)."""
+    key, _, value = word.partition("=")
+    if not value or _PLAIN.fullmatch(value) or value[0] in "'\"[{(":
+        return word
+    return f"{key}={quote(value)}" if os.path.exists(value) else word
 
 
 def literal(value: Any) -> str:

@@ -9,6 +9,7 @@ anywhere, in a name or a shape too, is found. No pickle is written or read.
 import hashlib
 import json
 import struct
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -57,7 +58,8 @@ def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], *, keep:
 
     def stream(file: BinaryIO) -> None:
         digest = hashlib.sha256()
-        for part in (struct.pack("<Q", len(text)), text, *map(_bytes, stored.values())):
+        parts = chain[bytes | memoryview]((struct.pack("<Q", len(text)), text), map(_bytes, stored.values()))
+        for part in parts:  # one tensor at a time, so that no second model lies in memory
             file.write(part)
             digest.update(part)
         file.seek(8 + text.index(_MARK) + len(_MARK))
@@ -81,9 +83,9 @@ def _without_aliases(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dic
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    """A tensor's bytes in row-major order, copied from the device one tensor at a time."""
+    """A tensor's bytes in row-major order, without a copy if it has them so already."""
     flat = tensor.detach().to("cpu").contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b"")
+    return flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b"")
 
 
 def read(path: str | Path) -> Checkpoint:
@@ -104,7 +106,9 @@ def read(path: str | Path) -> Checkpoint:
     meta = json.loads(header["__metadata__"]["cnntrain"])
     if meta["format"] != FORMAT:
         raise CheckpointError(
-            f"Checkpoint {path} has format {meta['format']}, this cnntrain reads {FORMAT}", where="checkpoint", fix="use the cnntrain that wrote it"
+            f"Checkpoint {path} has format {meta['format']}, this cnntrain reads {FORMAT}",
+            where="checkpoint",
+            fix="use the cnntrain that wrote it",
         )
     from safetensors.torch import load_file
 
@@ -120,7 +124,9 @@ def _verify(path: Path) -> dict[str, Any]:
     def damaged(what: str) -> CheckpointError:
         size = path.stat().st_size
         return CheckpointError(
-            f"Checkpoint {path} ({size:,} bytes) is {what}", where="checkpoint", fix="name another checkpoint, such as previous.safetensors beside it"
+            f"Checkpoint {path} ({size:,} bytes) is {what}",
+            where="checkpoint",
+            fix="name another checkpoint, such as previous.safetensors beside it",
         )
 
     with open(path, "rb") as file:

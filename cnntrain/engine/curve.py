@@ -63,7 +63,8 @@ class _Grid:
 
     def column(self, x: float) -> int:
         """The character's column of an x."""
-        return round((x - self.x[0]) / (self.x[1] - self.x[0]) * (self.columns * self.dots[0] - 1)) // self.dots[0]
+        share = min(max((x - self.x[0]) / (self.x[1] - self.x[0]), 0), 1)
+        return round(share * (self.columns * self.dots[0] - 1)) // self.dots[0]
 
     def line(self, points: Sequence[tuple[float, float] | None]) -> None:
         """Set the dots of straight lines from point to point."""
@@ -129,7 +130,7 @@ def _legend(marks: Sequence[tuple[float, str]], width: int, margin: int) -> list
 def _tick_rows(bottom: float, top: float, height: int) -> dict[int, str]:
     """The labels of the y axis by their row."""
     ticks = _ticks(bottom, top, max(height // 3, 2))
-    rows = {round((top - value) / (top - bottom) * (height - 1)): _short(value) for value in ticks}
+    rows = {round(min(max((top - value) / (top - bottom), 0), 1) * (height - 1)): _short(value) for value in ticks}
     return rows or {0: _short(top), height - 1: _short(bottom)}
 
 
@@ -142,8 +143,9 @@ def _ticks(low: float, high: float, count: int, whole: bool = False) -> list[flo
         if high - low < 1:  # less than a decade: its ends
             return [low, high]
         step = max(1, round(step))
-    first = math.ceil(low / step - 1e-9)
-    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    # A number that misses the end by a hair (the last step of 20 epochs is 19.99) is still told there.
+    first = math.ceil(low / step - 0.05)
+    return [i * step for i in range(first, math.floor(high / step + 0.05) + 1)]
 
 
 def _bounds(values: Sequence[float]) -> tuple[float, float]:

@@ -101,5 +101,7 @@ def find_device(name: str) -> torch.device:
     if not has[kind]:
         raise ConfigError(f"There is no {kind.upper()} device on this machine", where="machine.device", fix="machine.device=cpu")
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
-        raise ConfigError(f"There are {torch.cuda.device_count()} CUDA devices, numbered from 0", where="machine.device", fix="machine.device=cuda:0")
+        raise ConfigError(
+            f"There are {torch.cuda.device_count()} CUDA devices, numbered from 0", where="machine.device", fix="machine.device=cuda:0"
+        )
     return torch.device(kind, int(index)) if kind == "cuda" and index else torch.device(kind)

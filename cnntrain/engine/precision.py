@@ -65,7 +65,7 @@ class Precision:
         if not math.isfinite(value) and not self.scaler.is_enabled():
             lr = self.optimizer.param_groups[0]["lr"]
             raise DivergedError(
-                f"Training diverged: the gradient's norm is {value} in step {step + 1}, at learning rate {lr:.4g}; the weights were not changed",
+                f"Training diverged: the gradient's norm is {value} in step {step + 1} at learning rate {lr:.4g}; no weight was changed",
                 where=f"step {step + 1}",
                 fix=f"optimizer.lr={lr / 10:.1g}, or clip=1.0",
             )

@@ -26,7 +26,9 @@ class Run:
         CheckpointError: on entering, if another process has the folder or it cannot be written.
     """
 
-    def __init__(self, folder: Path, *, config: dict[str, Any], command: list[str] | None = None, checkpoint: Checkpoint | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, config: dict[str, Any], command: list[str] | None = None, checkpoint: Checkpoint | None = None
+    ) -> None:
         self.folder, self.config, self.command = Path(folder), config, command or []
         self.checkpoint = checkpoint
         self.result: dict[str, Any] = {}
@@ -69,7 +71,9 @@ class Run:
             self.status("running")
         except OSError as error:
             raise CheckpointError(
-                f"Run folder {self.folder} cannot be written: {error.strerror}", where="hydra.run.dir", fix="hydra.run.dir=FOLDER that is writable"
+                f"Run folder {self.folder} cannot be written: {error.strerror}",
+                where="hydra.run.dir",
+                fix="hydra.run.dir=FOLDER that is writable",
             ) from error
         return self
 

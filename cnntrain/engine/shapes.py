@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cnntrain.engine.trace import Record, Trace, Unfit, build_without_numbers, meta_copy, trace
+from cnntrain.engine.window import Window
 from cnntrain.errors import ConfigError
 
 LARGEST = 1024  # beyond this size no image is tried
@@ -19,7 +20,7 @@ class Layer:
 
     name: str
     kind: str
-    window: str  # "3×3, stride 2, padding 1", or nothing
+    window: Window | None  # kernel, stride, padding …
     output: tuple[int, ...]  # per image: without the batch's dimension
     receptive_field: tuple[int, int] | None  # height and width in pixels of the image; it may reach over the image's edge
     parameters: int
@@ -102,7 +103,7 @@ def _layer(row: Record | None, kept: Record | None, counted: set[int], share: fl
     return Layer(
         name=record.name or "(model)",
         kind=type(record.module).__name__,
-        window=str(record.window or ""),
+        window=record.window,
         output=record.output[1:],
         receptive_field=record.receptive_field,
         parameters=sum(p.numel() for p in own),

@@ -22,7 +22,13 @@ class State:
     """The run's changing part. ``step`` steps and ``epoch`` evaluated epochs are done."""
 
     def __init__(
-        self, *, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average | NoAverage, scaler: torch.amp.GradScaler, judge: Judge
+        self,
+        *,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: Average | NoAverage,
+        scaler: torch.amp.GradScaler,
+        judge: Judge,
     ) -> None:
         self.model, self.optimizer, self.average, self.scaler, self.judge = model, optimizer, average, scaler, judge
         self.step = self.epoch = 0
@@ -141,6 +147,8 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], prefix: str, *, s
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise CheckpointError(
-            f"{source} is of another model: {'; '.join(wrong[:5])}{more}", where="checkpoint", fix="leave the model's settings as the checkpoint has them"
+            f"{source} is of another model: {'; '.join(wrong[:5])}{more}",
+            where="checkpoint",
+            fix="leave the model's settings as the checkpoint has them",
         )
     model.load_state_dict(theirs)

@@ -50,10 +50,21 @@ class Window:
 
     def __str__(self) -> str:
         words = "×".join(str(n) for n in self.kernel)
-        for name, values, usual in (("stride", self.stride, 1), ("padding", self.padding, 0), ("dilation", self.dilation, 1)):
-            if any(value != usual for value in values):
+        for name, values in self._settings:
+            if any(value != (0 if name == "padding" else 1) for value in values):
                 words += f", {name} " + ("×".join(str(n) for n in values) if len(set(values)) > 1 else str(values[0]))
         return words + (f", {self.groups} groups" if self.groups > 1 else "")
+
+    @property
+    def short(self) -> str:
+        """The same for a table: "3×3/2", "3×3 d2", "3×3 g32"."""
+        axes = {name: "×".join(str(n) for n in (values if len(set(values)) > 1 else values[:1])) for name, values in self._settings}
+        words = "×".join(str(n) for n in self.kernel) + (f"/{axes['stride']}" if max(self.stride) > 1 else "")
+        return words + (f" d{axes['dilation']}" if max(self.dilation) > 1 else "") + (f" g{self.groups}" if self.groups > 1 else "")
+
+    @property
+    def _settings(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return ("stride", self.stride), ("padding", self.padding), ("dilation", self.dilation)
 
     def fits(self, size: tuple[int, ...]) -> bool:
         """Whether the (dilated) kernel fits the padded map: W + 2P ≥ d(F−1) + 1 (SPEC L2, L14)."""

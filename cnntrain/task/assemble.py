@@ -17,9 +17,7 @@ def build_model(model: Recipe, dataset) -> nn.Module:
         ConfigError: an image is too small for it; the layer and the smallest size that works are named.
     """
     facts = model_facts(dataset)
-    check_shapes(
-        lambda size: model(**facts | {"image_size": size}), facts["in_channels"], facts["image_size"], facts["num_classes"]
-    )
+    check_shapes(lambda size: model(**facts | {"image_size": size}), facts["in_channels"], facts["image_size"], facts["num_classes"])
     return model(**facts)
 
 

@@ -69,7 +69,12 @@ def train(
         saving = checkpoint(run=run, clock=clock, facts=facts_of(dataset, model, run))
         reporter = report(run=run, clock=clock)
         judge_on = partial(
-            evaluate, objective=goal, normalise=normalise, machine=computer, num_classes=len(dataset.classes), batch_size=max(batch_size, 256)
+            evaluate,
+            objective=goal,
+            normalise=normalise,
+            machine=computer,
+            num_classes=len(dataset.classes),
+            batch_size=max(batch_size, 256),
         )
         with closing(reporter):
             introduce(reporter, run, dataset, network, computer, clock, plan)

@@ -24,7 +24,10 @@ def test_a_run_may_end_within_an_epoch():
     assert Clock(num_samples=1000, batch_size=10, epochs=0.5).total == 50
 
 
-@pytest.mark.parametrize(("batch", "epochs", "word"), [(1001, 1, "larger than the training set of 1000"), (10, "10%", "share of itself"), (10, 0.001, "less than one step")])
+@pytest.mark.parametrize(
+    ("batch", "epochs", "word"),
+    [(1001, 1, "larger than the training set of 1000"), (10, "10%", "share of itself"), (10, 0.001, "less than one step")],
+)
 def test_impossible_runs_are_refused(batch, epochs, word):
     with pytest.raises(ConfigError, match=word):
         Clock(num_samples=1000, batch_size=batch, epochs=epochs)

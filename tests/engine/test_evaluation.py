@@ -152,6 +152,7 @@ def state(model):
 def test_no_buffer_weight_flag_or_generator_is_touched(training):
     model = net().train(training)
     model[2].eval()  # a single part in another mode than its parent
+    model[4].training = True  # past its own train(), by which it could not be restored
     before, flags = state(model)
     generator = torch.get_rng_state()
     run(model, Pictures(10), batch_size=3)

@@ -35,7 +35,9 @@ def test_a_session_leaves_the_process_as_it_was():
         assert torch.equal(first, torch.rand(3))
 
 
-@pytest.mark.parametrize("error", [MemoryError("x"), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9 bytes")])
+@pytest.mark.parametrize(
+    "error", [MemoryError("x"), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9 bytes")]
+)
 def test_out_of_memory_is_told_with_a_way_out(error):
     with pytest.raises(OutOfMemoryError, match="Fix: microbatch") as told, Machine(device="cpu").session(0):
         raise error

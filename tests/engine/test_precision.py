@@ -94,11 +94,11 @@ def test_loss_scaling_skips_a_step_that_overflows():
 def test_hyperparameters_reach_every_group_with_its_own_factor():
     weights = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
 
-
     def groups():
         return [{"params": [weights[0]], "lr_scale": 1.0}, {"params": [weights[1]], "lr_scale": 20.0}]
 
-    sgd, adam, plain = torch.optim.SGD(groups(), lr=1.0, momentum=0.9), torch.optim.Adam(groups(), lr=1.0), torch.optim.SGD(groups(), lr=1.0)
+    sgd, plain = torch.optim.SGD(groups(), lr=1.0, momentum=0.9), torch.optim.SGD(groups(), lr=1.0)
+    adam = torch.optim.Adam(groups(), lr=1.0)
     for optimizer in (sgd, adam, plain):
         set_hyperparameters(optimizer, {"lr": 0.5, "momentum": 0.8})
         assert [group["lr"] for group in optimizer.param_groups] == [0.5, 10.0]

@@ -25,7 +25,11 @@ def test_a_run_says_how_it_is_and_how_it_ended(tmp_path):
 
 @pytest.mark.parametrize(
     ("error", "state", "code"),
-    [(DataError("no pictures"), "failed", 3), (Interrupted("stopped", signum=15), "interrupted", 143), (ZeroDivisionError("x"), "failed", 1)],
+    [
+        (DataError("no pictures"), "failed", 3),
+        (Interrupted("stopped", signum=15), "interrupted", 143),
+        (ZeroDivisionError("x"), "failed", 1),
+    ],
 )
 def test_an_error_is_noted_with_its_traceback(tmp_path, error, state, code):
     with pytest.raises(type(error)), Run(tmp_path, config={}):

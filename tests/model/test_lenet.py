@@ -20,6 +20,7 @@ def test_mnist_and_the_papers_size_have_the_same_parameters(image_size):
 def test_takes_any_size_that_fits(image_size):
     net = LeNet5(in_channels=3, num_classes=4, image_size=image_size)
     assert net(torch.zeros(1, 3, image_size, image_size)).shape == (1, 4)
+    assert net.conv1.padding == ((2, 2) if image_size < 32 else (0, 0))
 
 
 @pytest.mark.parametrize(("image_size", "layer"), [(11, "pool2"), (7, "conv2"), (1, "pool1")])
