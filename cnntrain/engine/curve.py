@@ -31,7 +31,8 @@ def draw_curve(
     known = [point for point in points if point]
     if not known:
         return f"{title}\n(nothing to draw)".strip()
-    left, right = _bounds([x for x, _ in known])
+    places = [math.log10(x) if log_x else x for x in xs if _drawable(x, 0, log_x)]
+    left, right = _bounds(places)  # of gaps, too
     bottom, top = _bounds([y for _, y in known])
     rows = _tick_rows(bottom, top, height)
     margin = max(len(label) for label in rows.values())

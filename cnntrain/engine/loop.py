@@ -65,13 +65,13 @@ def fit(
                 report.training(state, values, norm)
             if signals.pending or saving.due(state):
                 report.warn(saving.save(state))
-                signals.leave(state.step, saving.run.folder)
+                signals.leave(state.step, saving.run)
 
         judged = (state.epoch + 1) % evaluate_every == 0 or state.epoch + 1 == clock.num_epochs
         evaluation = signals.unless_asked(lambda: validate(average.model)) if judged else None
         if signals.pending:  # left here, the epoch is evaluated after the resume
             report.warn(saving.save(state))
-            signals.leave(state.step, saving.run.folder)
+            signals.leave(state.step, saving.run)
         state.epoch += 1
         best = evaluation is not None and state.judged(evaluation.metrics, objective.monitor)
         report.evaluation(state, evaluation, best=best)

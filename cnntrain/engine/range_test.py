@@ -23,8 +23,9 @@ from cnntrain.engine.precision import Precision
 from cnntrain.errors import ConfigError, DivergedError
 
 Scale = Literal["exponential", "linear"]
-# The schedules touch their peak (``optimizer.lr``) only briefly, and Smith's upper bound is that peak. With LeNet-5 on digits, 10 epochs of
-# one triangle, one seed, it was the best of the five for SGD and for AdamW (validation 98.6 and 97.2 %; the next: 97.2 and 92.4 %).
+# The schedules touch their peak (``optimizer.lr``) only briefly, and Smith's upper bound is that peak. A small check: LeNet-5 on digits,
+# 10 epochs of one triangle, one seed, 144 validation pictures. SGD: max_lr 98.6 %, steepest 97.2 (two pictures less), valley 93.1.
+# AdamW: max_lr 97.2, the others at most 92.4; three times max_lr was better still (99.3), for SGD worse (96.5).
 RECOMMENDED = "max_lr"
 # What each rule looks for, for the table.
 RULES = {

@@ -16,6 +16,8 @@ from cnntrain.engine.checkpoint import Checkpoint, read_newest
 from cnntrain.engine.storage import sweep_leftovers, write_text
 from cnntrain.errors import CheckpointError, Interrupted
 
+_KNOWN = ("cnntrain.", "torch.nn.", "torchvision.models.")  # what a stored config may name without being trusted (config/trust.py)
+
 
 class Run:
     """One run, as a context: inside it the folder is locked, and however it ends, ``status.json`` says so.
@@ -99,6 +101,17 @@ class Run:
         facts = {"state": state, "pid": os.getpid(), "seconds": round(self.seconds(), 3), **more}
         write_text(self.folder / "status.json", json.dumps(_finite(facts), indent=1, allow_nan=False) + "\n")
 
+    @property
+    def trust(self) -> str:
+        """What a command that reads this run's config must add, if the run is of the user's own parts: " trust=[mynets]"."""
+        modules = sorted({target.rpartition(".")[0] for target in _targets(self.config) if not target.startswith(_KNOWN)})
+        return f" trust=[{','.join(modules)}]" if modules else ""
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with this run."""
+        return f"cnntrain resume run={self.folder}{self.trust}"
+
     def seconds(self) -> float:
         """Since this process took the run up."""
         return time.monotonic() - self._started
@@ -122,6 +135,14 @@ class Run:
         path, self.rows = self.folder / "metrics.jsonl", rows
         if path.exists():
             write_text(path, "".join(path.read_text().splitlines(keepends=True)[:rows]))
+
+
+def _targets(tree: Any) -> list[str]:
+    """Every ``_target_`` of a config."""
+    if isinstance(tree, dict):
+        own = [tree["_target_"]] if "_target_" in tree else []
+        return own + [target for item in tree.values() for target in _targets(item)]
+    return [target for item in tree for target in _targets(item)] if isinstance(tree, list | tuple) else []
 
 
 def _finite(value: Any) -> Any:

@@ -64,7 +64,7 @@ class Saving:
                 raise CheckpointError(
                     f"The checkpoint could not be written {_TRIES} times in a row: {error.strerror}",
                     where=str(last),
-                    fix=f"make room there, then cnntrain resume run={self.run.folder}",
+                    fix=f"make room there, then {self.run.resume_command}",
                 ) from error
             return f"checkpoint at step {state.step} not written ({error.strerror}): {last} is still the one before"
         self.failures = 0

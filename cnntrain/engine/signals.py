@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
 
+from cnntrain.engine.run import Run
 from cnntrain.errors import Interrupted
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Signals:
         finally:
             self._breakable = False
 
-    def leave(self, step: int, folder: object) -> None:
+    def leave(self, step: int, run: Run) -> None:
         """After the state was saved: leave if that was asked for, go on otherwise.
 
         Raises:
@@ -70,6 +71,6 @@ class Signals:
         raise Interrupted(
             f"{signal.Signals(number).name} stopped the run after step {step}; its state is saved",
             signum=number,
-            where=str(folder),
-            fix=f"cnntrain resume run={folder}",
+            where=str(run.folder),
+            fix=run.resume_command,
         )

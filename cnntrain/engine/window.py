@@ -111,7 +111,7 @@ class Window:
 def window_of(name: str, args: Any) -> Window | None:
     """The window of a tensor operation (its schema's name and arguments), or None for one without."""
     if name == "convolution":
-        weight, stride, padding, dilation, transposed, groups = args[1], *args[3:7], args[8]
+        _, weight, _, stride, padding, dilation, transposed, _, groups = args
         return _window(tuple(weight.shape[2:]), stride, padding, dilation, groups=groups, transposed=transposed)
     kind = name.removesuffix("_with_indices")
     at = dict(enumerate(args))

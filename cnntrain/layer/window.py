@@ -56,7 +56,7 @@ def final_map_size(image_size: int, windows: Callable[[int], Sequence[Window]], 
         f"images of {image_size}x{image_size} are too small for {net}: "
         f"layer {misfit.name} has a {misfit.kernel}x{misfit.kernel} window, its map is {size}x{size}",
         where=f"model layer {misfit.name}",
-        fix=f"use images of at least {smallest}x{smallest} pixels (image_size={smallest})",
+        fix=f"use images of at least {smallest}x{smallest} pixels",
     )
 
 

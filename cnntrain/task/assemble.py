@@ -8,6 +8,7 @@ from cnntrain.config.recipe import Recipe
 from cnntrain.engine.evaluation import Evaluation
 from cnntrain.engine.run import Run
 from cnntrain.engine.shapes import check_shapes
+from cnntrain.engine.terminal import console
 
 
 def build_model(model: Recipe, dataset) -> nn.Module:
@@ -17,7 +18,12 @@ def build_model(model: Recipe, dataset) -> nn.Module:
         ConfigError: an image is too small for it; the layer and the smallest size that works are named.
     """
     facts = model_facts(dataset)
-    check_shapes(lambda size: model(**facts | {"image_size": size}), facts["in_channels"], facts["image_size"], facts["num_classes"])
+
+    def build(image_size: int) -> nn.Module:
+        return model(**facts | {"image_size": image_size})
+
+    for remark in check_shapes(build, facts["in_channels"], facts["image_size"], facts["num_classes"]):
+        console().print(f"note: {remark}", markup=False, soft_wrap=True)
     return model(**facts)
 
 
@@ -35,6 +41,7 @@ def facts_of(dataset, model: Recipe, run: Run) -> dict[str, Any]:
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "num_train": len(dataset.train),
+        "class_counts": list(dataset.class_counts),
     }
 
 
@@ -43,5 +50,6 @@ def no_evaluation(model: nn.Module) -> Evaluation | None:
     return None
 
 
-def found_learning_rate(*args):
-    raise AssertionError("range test comes")
+def unfetched(model: Recipe) -> Recipe:
+    """The model without its published weights, for where all weights come from a checkpoint: nothing is downloaded."""
+    return model.replace(pretrained=False) if model.values.get("pretrained") else model

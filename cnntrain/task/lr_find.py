@@ -52,7 +52,7 @@ def lr_find(
     scale: Literal["exponential", "linear"] = "exponential",
     smoothing: Decay = 0.9,
     explosion: Positive = 4.0,
-    batch_size: Count = 128,
+    batch_size: Count = 64,
     microbatch: Count | None = None,
     clip: Positive | None = None,
     seed: Size = 0,
@@ -70,7 +70,7 @@ def lr_find(
         network, groups = weights(model=computer.place(build_model(model, dataset)))
         screen = console()
         with _bar(screen) as bar:
-            task = bar.add_task("range test", total=test_length(steps, len(dataset.train), batch_size), lr="", loss="")
+            task = bar.add_task("range test", total=length_of_test(steps, len(dataset.train), batch_size), lr="", loss="")
             found = find_lr(
                 network=network,
                 groups=groups,
@@ -90,7 +90,9 @@ def lr_find(
                 scale=scale,
                 smoothing=smoothing,
                 explosion=explosion,
-                on_step=lambda step, lr, mean: bar.update(task, completed=step + 1, lr=f"{lr:.2g}", loss=f"{mean:.3f}", refresh=step % 10 == 0),
+                on_step=lambda step, lr, mean: bar.update(
+                    task, completed=step + 1, lr=f"{lr:.2g}", loss=f"{mean:.3f}", refresh=step % 10 == 0
+                ),
             )
         paths = write(found, run)
         lines = overrides(found, schedule)
@@ -132,7 +134,7 @@ def find_lr(
 
     ``groups`` are what the weights recipe made of ``network`` (on the device); ``split`` is the training part, there too.
     """
-    length = test_length(steps, len(split), batch_size)
+    length = length_of_test(steps, len(split), batch_size)
     clock = Clock(num_samples=len(split), batch_size=batch_size, epochs=f"{length}it")
     draws = Draws(seed, len(split), machine.device)
     train = TrainBatches(split, clock, draws)
@@ -165,11 +167,126 @@ def find_lr(
     )
 
 
-def test_length(steps: Steps, num_samples: int, batch_size: int) -> int:
+def settled(optimizer: Recipe, run: Run, **given: Any) -> Recipe:
+    """The optimizer with a number as its learning rate: ``auto`` is found by a range test, and written into the run's config.
+
+    ``given`` is what :func:`find_lr` asks for.
+
+    Raises:
+        ConfigError: the range test found none.
+    """
+    if optimizer.values.get("lr") != "auto":
+        return optimizer
+    peak = find_lr(optimizer=optimizer, **given).suggestion
+    run.config["optimizer"]["lr"] = peak  # a resume goes on with it
+    run.write_config()
+    console().print(f"optimizer.lr=auto: the range test suggests {peak:g}")
+    return optimizer.replace(lr=peak)
+
+
+def length_of_test(steps: Steps, num_samples: int, batch_size: int) -> int:
     """The test's length in steps; ``auto`` is an epoch, but neither too short to learn anything nor longer than it need be."""
     if steps == "auto":
         return min(max(Clock(num_samples=num_samples, batch_size=batch_size, epochs=1).total, FEWEST), MOST)
     return Clock(num_samples=num_samples, batch_size=batch_size, epochs=steps).total
 
 
-test_length.__test__ = False  # type: ignore[attr-defined]
+def overrides(found: RangeTest, schedule: Recipe) -> dict[str, str]:
+    """What to paste behind ``cnntrain``: the recommended learning rate, and for cyclical schedules Smith's two bounds."""
+    if found.rule not in found.suggestions:
+        return {}
+    lines = {"recommended": f"optimizer.lr={found.suggestion:g}"}
+    low, high = found.suggestions["base_lr"], found.suggestions["max_lr"]
+    if schedule.target.startswith("cnntrain.schedule.cyclical.") and low < high:
+        lines["Smith's bounds"] = f"optimizer.lr={high:g} schedule.base={low / high:.2g}"
+    return lines
+
+
+def show(found: RangeTest, lines: dict[str, str], paths: list[str]) -> None:
+    """The curve, the rules, the overrides and the files."""
+    screen = console()
+    marks = sorted(((lr, f"{rule} {lr:g}") for rule, lr in found.suggestions.items()))
+    drawing = draw_curve(found.lrs, _cut(found), width=min(screen.width, 100), height=14, log_x=True, marks=marks,
+                         title="loss, smoothed", x_label="learning rate")  # fmt: skip
+    screen.print(Text(f"\n{drawing}\n"), soft_wrap=True)
+    if found.suggestions:
+        table = sheet("rule", "learning rate", "where")
+        table.columns[0].justify = table.columns[2].justify = "left"
+        for rule, lr in found.suggestions.items():
+            table.add_row(rule, f"{lr:g}", RULES[rule] + (" (recommended)" if rule == found.rule else ""))
+        screen.print(table)
+    else:
+        screen.print(Text("The loss never fell: no learning rate of this range helps. Try another range, or more steps."), soft_wrap=True)
+    say = [f"{len(found.lrs)} steps; {found.ended}", *(f"{name:<15} {words}" for name, words in lines.items()), *paths]
+    for line in say:
+        screen.print(Text(line), soft_wrap=True)
+
+
+def write(found: RangeTest, run: Run) -> list[str]:
+    """``lr_find.png``, and the same in TensorBoard: learning rate and loss by step, and the picture.
+
+    Raises:
+        CheckpointError: the storage failed.
+    """
+    import matplotlib.image
+
+    pixels = picture(found)
+    file = io.BytesIO()
+    matplotlib.image.imsave(file, pixels, format="png")
+    path = run.folder / "lr_find.png"
+    board = Board(run.folder, purge_step=None)
+    try:
+        write_whole(path, lambda target: target.write(file.getvalue()))
+        for step, (lr, loss, mean) in enumerate(zip(found.lrs, found.losses, found.smoothed, strict=True)):
+            board.scalars({"lr_find/lr": lr, "lr_find/loss": loss, "lr_find/smoothed": mean}, step)
+        board.writer.add_image("lr_find/curve", pixels, 0, dataformats="HWC")
+        board.close()
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written: {error.strerror}", where="hydra.run.dir", fix="hydra.run.dir=FOLDER elsewhere"
+        ) from error
+    return [f"{'plot':<15} {path}", f"{'tensorboard':<15} tensorboard --logdir {run.folder}"]
+
+
+def picture(found: RangeTest) -> np.ndarray:
+    """The plot: uint8 (H,W,3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+    axes.plot(found.lrs, found.losses, color="0.75", linewidth=1, label="loss of each batch")
+    axes.plot(found.lrs, found.smoothed, color="C0", linewidth=2, label="smoothed")
+    for place, (rule, lr) in enumerate(sorted(found.suggestions.items(), key=lambda item: item[1])):
+        chosen = rule == found.rule
+        axes.axvline(
+            lr, color=f"C{place + 1}", linestyle="-" if chosen else "--", label=f"{rule}: {lr:g}" + (" (recommended)" if chosen else "")
+        )
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title="Learning rate range test")
+    axes.set_ylim(*_limits(found))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _limits(found: RangeTest) -> tuple[float, float]:
+    """What of the loss is worth drawing: how far it explodes in the end would hide all the rest."""
+    low, first = min(found.smoothed), found.smoothed[0]
+    room = max(first - low, 0.05 * abs(first))
+    return low - 0.15 * room, first + 0.4 * room
+
+
+def _cut(found: RangeTest) -> list[float]:
+    """The smoothed loss up to the limit; what is above is not drawn."""
+    limit = _limits(found)[1]
+    return [mean if mean <= limit else math.nan for mean in found.smoothed]
+
+
+def _bar(screen: Any) -> Progress:
+    """A bar in a terminal, nothing elsewhere; without a thread of its own, which would take from those that train."""
+    figures = TextColumn("lr {task.fields[lr]} · loss {task.fields[loss]}")
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.percentage:>3.0f} %"), figures,
+        console=screen, auto_refresh=False, transient=True, disable=not screen.is_terminal,
+    )  # fmt: skip

@@ -71,7 +71,7 @@ def _show(report: Report, run: Run, metrics: dict[str, float], interval: tuple[f
     report.say(f"time {run.seconds():.1f} s · {speed:,.0f} images/s while training · {run.folder}")
     report.say("Next:")
     report.say("  tensorboard --logdir outputs")
-    report.say(f"  cnntrain evaluate checkpoint={run.folder}/{'best' if 'best' in chosen else 'last'}.safetensors")
+    report.say(f"  cnntrain evaluate checkpoint={run.folder}/{'best' if 'best' in chosen else 'last'}.safetensors{run.trust}")
     report.say("  cnntrain -m optimizer.lr=0.01,0.03,0.1 seed=1,2,3")
 
 

@@ -15,7 +15,8 @@ from cnntrain.engine.precision import Precision
 from cnntrain.engine.run import Run
 from cnntrain.engine.signals import Signals
 from cnntrain.engine.state import State
-from cnntrain.task.assemble import build_model, facts_of, found_learning_rate, no_evaluation
+from cnntrain.task.assemble import build_model, facts_of, no_evaluation, unfetched
+from cnntrain.task.lr_find import settled
 from cnntrain.task.outcome import finish, introduce
 from cnntrain.units import Count, Duration, Positive, Size
 
@@ -35,8 +36,8 @@ def train(
     ema: Recipe,
     stopping: Recipe,
     checkpoint: Recipe,
-    epochs: Duration = 20,
-    batch_size: Count = 128,
+    epochs: Duration = 40,
+    batch_size: Count = 64,
     microbatch: Count | None = None,
     clip: Positive | None = None,
     evaluate_every: Count = 1,
@@ -50,7 +51,7 @@ def train(
     computer = machine()
     with run, computer.session(seed), Signals() as signals:
         dataset = data(seed=seed)
-        network, groups = weights(model=computer.place(build_model(model, dataset)))
+        network, groups = weights(model=computer.place(build_model(unfetched(model) if run.checkpoint else model, dataset)))
         clock = Clock(num_samples=len(dataset.train), batch_size=batch_size, epochs=epochs)
         draws = Draws(seed, len(dataset.train), computer.device)
         batches = TrainBatches(dataset.train.to(computer.device), clock, draws)
@@ -58,8 +59,9 @@ def train(
         normalise = Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format)
         goal = objective(loss=loss(class_counts=dataset.class_counts), num_classes=len(dataset.classes))
 
-        if optimizer.values.get("lr") == "auto":
-            optimizer = found_learning_rate(optimizer, network, weights, batches, augmentation, draws, normalise, goal, computer, run)
+        how = {"objective": goal, "normalise": normalise, "machine": computer}
+        step = {"batch_size": batch_size, "microbatch": microbatch, "clip": clip, "seed": seed}
+        optimizer = settled(optimizer, run, network=network, groups=groups, split=batches.split, augmentation=augmentation, **how, **step)
         plan = schedule(clock=clock, lr=optimizer.values["lr"])
         precision = Precision(optimizer(params=groups), machine=computer, clip=clip, microbatch=microbatch)
         judge = stopping(larger_is_better=goal.monitor != "loss")
@@ -68,30 +70,13 @@ def train(
             state.restore(run.checkpoint, clock)
         saving = checkpoint(run=run, clock=clock, facts=facts_of(dataset, model, run))
         reporter = report(run=run, clock=clock)
-        judge_on = partial(
-            evaluate,
-            objective=goal,
-            normalise=normalise,
-            machine=computer,
-            num_classes=len(dataset.classes),
-            batch_size=max(batch_size, 256),
-        )
+        judge_on = partial(evaluate, **how, num_classes=len(dataset.classes), batch_size=max(batch_size, 256))
+        validate = partial(judge_on, split=dataset.val.to(computer.device)) if dataset.val else no_evaluation
         with closing(reporter):
             introduce(reporter, run, dataset, network, computer, clock, plan)
             fit(
-                state,
-                train=batches,
-                validate=partial(judge_on, split=dataset.val.to(computer.device)) if dataset.val else no_evaluation,
-                augmentation=augmentation,
-                draws=draws,
-                normalise=normalise,
-                objective=goal,
-                schedule=plan,
-                precision=precision,
-                clock=clock,
-                evaluate_every=evaluate_every,
-                report=reporter,
-                saving=saving,
-                signals=signals,
-            )
+                state, train=batches, validate=validate, augmentation=augmentation, draws=draws, normalise=normalise, objective=goal,
+                schedule=plan, precision=precision, clock=clock, evaluate_every=evaluate_every,
+                report=reporter, saving=saving, signals=signals,
+            )  # fmt: skip
             return finish(reporter, run, state, dataset, judge_on)

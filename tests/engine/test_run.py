@@ -71,3 +71,10 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     (tmp_path / ".tmp-1-last.safetensors").write_bytes(b"half")
     with Run(tmp_path, config={}):
         assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_a_run_of_the_users_own_parts_says_whom_to_trust(tmp_path):
+    ours = {"_target_": "cnntrain.task.train.train", "model": {"_target_": "cnntrain.model.lenet.LeNet5"}}
+    assert Run(tmp_path, config=ours).resume_command == f"cnntrain resume run={tmp_path}"
+    theirs = {**ours, "model": {"_target_": "mynets.MyNet"}, "augment": {"own": {"_target_": "pkg.ops.Own"}}}
+    assert Run(tmp_path, config=theirs).resume_command == f"cnntrain resume run={tmp_path} trust=[mynets,pkg.ops]"
