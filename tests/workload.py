@@ -90,6 +90,9 @@ def train(folder, *, optimizer="sgd", decay=None, microbatch=None, clip=None, pa
         goal = Classification(loss=CrossEntropy(class_counts=[1] * CLASSES), num_classes=CLASSES)
         normalise = Normalise([0.4, 0.5], [0.2, 0.3], device=machine.device, memory_format=machine.memory_format)
 
+        def plan(step):
+            return {"lr": 0.1 * (1 - step / clock.total), "momentum": 0.8 + 0.1 * step / clock.total}
+
         def schedule(step):
             if kill_at is not None and step == kill_at:
                 raise Killed
@@ -99,9 +102,9 @@ def train(folder, *, optimizer="sgd", decay=None, microbatch=None, clip=None, pa
                 with torch.no_grad():
                     train_split.images.fill_(0)
                     model.head.bias.register_hook(lambda grad: grad * float("nan"))
-            return {"lr": 0.1 * (1 - step / clock.total), "momentum": 0.8 + 0.1 * step / clock.total}
+            return plan(step)
 
-        report = Report(run=run, clock=clock, every="5it", tensorboard=False, progress="off")
+        report = Report(run=run, clock=clock, schedule=plan, every="5it", tensorboard=False, progress="off")
         fit(
             state,
             train=TrainBatches(train_split, clock, draws),

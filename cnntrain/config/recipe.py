@@ -28,7 +28,7 @@ FACTS: dict[str, tuple[str, ...]] = {
     "objective": ("loss", "num_classes"),
     "weights": ("model",),
     "machine": (),
-    "report": ("run", "clock"),
+    "report": ("run", "clock", "schedule"),
     "ema": ("model",),
     "stopping": ("larger_is_better",),
     "checkpoint": ("run", "clock", "facts"),

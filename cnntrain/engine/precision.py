@@ -67,16 +67,21 @@ class Precision:
             raise DivergedError(
                 f"Training diverged: the gradient's norm is {value} in step {step + 1} at learning rate {lr:.4g}; no weight was changed",
                 where=f"step {step + 1}",
-                fix=f"optimizer.lr={lr / 10:.1g}, or clip=1.0",
+                fix=f"optimizer.lr={float(f'{lr / 10:.1g}'):g}, or clip=1.0",
             )
 
 
-def set_hyperparameters(optimizer: torch.optim.Optimizer, values: dict[str, float]) -> None:
-    """Write a step's learning rate (times each group's own factor) and momentum into the optimizer."""
+def set_hyperparameters(optimizer: torch.optim.Optimizer, values: dict[str, float]) -> dict[str, float]:
+    """Write a step's learning rate (times each group's own factor) and momentum into the optimizer.
+
+    Returns both, as the step uses them; no momentum if the optimizer has none.
+    """
+    momentum = 0.0
     for group in optimizer.param_groups:
         group["lr"] = values["lr"] * group["lr_scale"]
-        if "momentum" in values:
-            if "betas" in group:
-                group["betas"] = (values["momentum"], group["betas"][1])
-            elif group.get("momentum"):
-                group["momentum"] = values["momentum"]
+        if "betas" in group:
+            momentum = values.get("momentum", group["betas"][0])
+            group["betas"] = (momentum, group["betas"][1])
+        elif group.get("momentum"):
+            momentum = group["momentum"] = values.get("momentum", group["momentum"])
+    return {"lr": values["lr"], **({"momentum": momentum} if momentum else {})}

@@ -4,7 +4,7 @@ Wall-clock figures stand under ``speed/``; all others are the same in a run that
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeVar
 
 from torch import Tensor
@@ -31,13 +31,14 @@ class Report:
         *,
         run: Run,
         clock: Clock,
+        schedule: Callable[[int], dict[str, float]],
         every: Duration = "10it",
         tensorboard: bool = True,
         images: Size = 16,
         histograms: bool = False,
         progress: Literal["auto", "bar", "lines", "off"] = "auto",
     ) -> None:
-        self.run, self.clock = run, clock
+        self.run, self.clock, self.schedule = run, clock, schedule
         self.every, self.images, self.histograms = clock.steps(every), images, histograms
         self.progress = Progress(clock, progress)
         start = run.checkpoint.meta["step"] if run.checkpoint else 0
@@ -79,7 +80,12 @@ class Report:
             self.board.pictures("train/augmented", images[: self.images], 0)
 
     def training(self, state: State, values: dict[str, float], norm: Tensor) -> None:
-        """Loss and accuracy since the last report, this step's hyper-parameters, gradient norm and speed."""
+        """Loss and accuracy since the last report, this step's hyper-parameters, gradient norm and speed.
+
+        TensorBoard gets the hyper-parameters of every step since the last report: the schedule is a function that can be asked again.
+        """
+        for step in range(max(state.step - self.every, 0), state.step - 1):
+            self.board.scalars({f"optimizer/{name}": value for name, value in (values | self.schedule(step)).items()}, step + 1)
         row = {f"train/{name}": value for name, value in state.take("window").items()}
         row |= {f"optimizer/{name}": value for name, value in values.items()}
         row["optimizer/grad_norm"] = float(norm)

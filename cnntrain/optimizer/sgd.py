@@ -11,7 +11,7 @@ from cnntrain.units import Decay, LearningRate, NonNegative
 def sgd(
     *,
     params: list[dict[str, Any]],
-    lr: LearningRate = 0.1,
+    lr: LearningRate = 0.05,
     momentum: Decay = 0.9,
     nesterov: bool = True,
     weight_decay: NonNegative = 0.0005,

@@ -50,7 +50,7 @@ def finish(report: Report, run: Run, state: State, dataset, judge_on: Callable[.
         report.test(state, test, dataset.classes)
         metrics |= {f"test/{name}": value for name, value in test.metrics.items()}
         interval = test.interval
-    speed = report.end(state, flatten(run.config), dataset.classes)
+    speed = report.end(state, settings(run.config), dataset.classes)
     # Without a held-out part there is nothing to choose by; the test set is never that.
     run.result = {"value": state.judge.best, "metrics": metrics, "step": state.step, "images_per_second": round(speed, 1)}
     _show(report, run, metrics, interval, chosen, speed)
@@ -75,8 +75,20 @@ def _show(report: Report, run: Run, metrics: dict[str, float], interval: tuple[f
     report.say("  cnntrain -m optimizer.lr=0.01,0.03,0.1 seed=1,2,3")
 
 
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """A config as dotted keys, for TensorBoard's table of hyper-parameters."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {key: value for name, node in tree.items() for key, value in flatten(node, f"{prefix}.{name}" if prefix else str(name)).items()}
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    """A config as TensorBoard's table of hyper-parameters shows it: dotted keys, a part by its name, nothing that is only about output."""
+    return flatten({key: value for key, value in config.items() if key not in ("_target_", "report", "checkpoint")})
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones; a node's ``_target_`` is its last word, under the node's own key."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        key = f"{prefix}.{name}" if prefix else name
+        if name == "_target_":
+            flat[prefix] = value.rpartition(".")[2]
+        elif isinstance(value, dict):
+            flat |= flatten(value, key)
+        else:
+            flat[key] = value
+    return flat

@@ -69,7 +69,7 @@ def train(
         if run.checkpoint:
             state.restore(run.checkpoint, clock)
         saving = checkpoint(run=run, clock=clock, facts=facts_of(dataset, model, run))
-        reporter = report(run=run, clock=clock)
+        reporter = report(run=run, clock=clock, schedule=plan)
         judge_on = partial(evaluate, **how, num_classes=len(dataset.classes), batch_size=max(batch_size, 256))
         validate = partial(judge_on, split=dataset.val.to(computer.device)) if dataset.val else no_evaluation
         with closing(reporter):
