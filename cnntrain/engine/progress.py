@@ -61,14 +61,12 @@ class Progress:
 
     def epoch(self, epoch: int, step: int, row: dict[str, float], *, best: bool) -> str:
         """One line for the epoch that is done; returns it."""
-        width = len(str(self.clock.num_epochs))
-        words = [f"epoch {epoch:>{width}}/{self.clock.num_epochs}"]
-        if "epoch/loss" in row:
-            words.append(f"train loss {row['epoch/loss']:.4f}, {100 * row['epoch/accuracy']:.2f} %")
-        if "val/loss" in row:
-            words.append(f"val loss {row['val/loss']:.4f}, {100 * row['val/accuracy']:.2f} %")
+        words = [f"epoch {epoch:>{len(str(self.clock.num_epochs))}}/{self.clock.num_epochs}"]
+        for part, name in (("epoch", "train"), ("val", "val")):
+            if f"{part}/loss" in row:
+                words.append(f"{name} {row[f'{part}/loss']:.4f} {100 * row[f'{part}/accuracy']:6.2f} %")
         if "speed/images_per_second" in row:
             words.append(f"{row['speed/images_per_second']:,.0f} img/s")
-        line = " · ".join(words) + (" · best" if best else "")
+        line = "  ".join(words) + ("  best" if best else "")  # within 80 columns up to epoch 100/100
         self.line(line)
         return line

@@ -53,6 +53,7 @@ def show(outcomes: Sequence[Outcome], folder: Path) -> None:
     """Print the table."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from cnntrain.engine.terminal import console
 
@@ -69,7 +70,7 @@ def show(outcomes: Sequence[Outcome], folder: Path) -> None:
         shown = f"{row.mean:.4f}{spread}" if row.values else "failed" if row.error else "no value"
         failed = row.error.count("job ") and len(row.jobs) - len(row.values)
         shown += f" ({failed} failed)" if failed and row.values else ""
-        table.add_row(str(place) if row.values else "–", row.label, _numbers(row.jobs), shown)
+        table.add_row(str(place) if row.values else "–", Text(row.label), _numbers(row.jobs), shown)  # [crop] is no markup
     out = console()
     out.print(table)
     for row in rows:
