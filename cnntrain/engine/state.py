@@ -47,7 +47,7 @@ class State:
     def judged(self, metrics: dict[str, float], monitor: str) -> bool:
         """Take in an evaluation; True if it is the best so far."""
         self.metrics = metrics
-        return self.judge.see(metrics[monitor], self.step)
+        return self.judge.see(metrics[monitor], self.step, loss=metrics["loss"])
 
     def take(self, name: str) -> dict[str, float]:
         """Mean loss and accuracy since the last call for this name ("window" or "epoch"); starts them afresh."""

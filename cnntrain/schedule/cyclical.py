@@ -26,7 +26,7 @@ class Triangular:
     """Triangles of the same height (policy "triangular")."""
 
     def __init__(
-        self, *, clock: Clock, lr: float, base: Fraction = 0.04, cycle: Duration = "100%", momentum: tuple[Decay, Decay] | None = None
+        self, *, clock: Clock, lr: float, base: Fraction = 0.01, cycle: Duration = "100%", momentum: tuple[Decay, Decay] | None = None
     ) -> None:
         self._triangles = _Triangles(clock, lr, base, cycle, momentum)
         self.notes = self._triangles.notes(self)

@@ -156,9 +156,9 @@ def test_a_gradient_that_is_not_finite_changes_no_weight_and_is_not_saved(tmp_pa
 def test_best_is_the_argmax_of_the_log_and_never_gets_worse(tmp_path):
     train_with_kills(tmp_path, [18, 35], epochs=6)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    judged = [(row["val/accuracy"], -row["step"]) for row in rows if "val/accuracy" in row]
-    best = checkpoint.read(tmp_path / "best.safetensors")
-    assert (best.meta["metrics"]["accuracy"], -best.meta["step"]) == max(judged)
+    judged = [(row["val/accuracy"], -row["val/loss"], -row["step"]) for row in rows if "val/accuracy" in row]
+    best = checkpoint.read(tmp_path / "best.safetensors").meta
+    assert (best["metrics"]["accuracy"], -best["metrics"]["loss"], -best["step"]) == max(judged)
 
 
 def test_a_full_disk_is_a_warning_until_the_third_time(tmp_path, monkeypatch, capsys):
