@@ -61,6 +61,4 @@ def _is_positive_duration(value: float | str) -> bool:
 Duration = Annotated[
     float | str, Predicate(_is_positive_duration), 'a duration above 0: epochs (4), steps ("2000it") or a share of the run ("10%")'
 ]
-DurationOrZero = Annotated[
-    float | str, Predicate(_is_duration), 'a duration: epochs (4), steps ("2000it") or a share of the run ("10%")'
-]
+DurationOrZero = Annotated[float | str, Predicate(_is_duration), 'a duration: epochs (4), steps ("2000it") or a share of the run ("10%")']

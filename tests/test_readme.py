@@ -34,7 +34,9 @@ def test_a_command_runs_as_written(line, folder):
     done = run(line, folder)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" and "Traceback" not in done.stdout
-    wide = [row for row in done.stdout.splitlines() if len(row) > 80 and "outputs/" not in row and not row.startswith(("note: ", "warning: "))]
+    wide = [
+        row for row in done.stdout.splitlines() if len(row) > 80 and "outputs/" not in row and not row.startswith(("note: ", "warning: "))
+    ]
     assert not wide, done.stdout
 
 
@@ -64,5 +66,7 @@ def test_the_users_own_model_and_python(folder):
     done = run("cnntrain model=mynet model.widht=64", folder)
     assert done.returncode == 2 and "did you mean 'model.width'" in done.stderr
     environment = {**os.environ, "PYTHONPATH": str(README.parent)}
-    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
     assert ran.returncode == 0, ran.stderr

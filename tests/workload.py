@@ -72,7 +72,7 @@ def train(folder, *, optimizer="sgd", decay=None, microbatch=None, clip=None, pa
     folder.mkdir(exist_ok=True)
     checkpoint, _ = read_newest(folder)
     machine = Machine(device="cpu", threads=1, precision=precision)
-    with Run(folder, config={}, checkpoint=checkpoint) as run, machine.session(seed), Signals() as signals:
+    with Run(folder, config={}, checkpoint=checkpoint) as run, machine.session(seed), Signals() as signals, signals.holding():
         train_split, val_split = make_split(SAMPLES, 1), make_split(37, 2)
         model = machine.place(Net())
         clock = Clock(num_samples=SAMPLES, batch_size=BATCH, epochs=epochs)

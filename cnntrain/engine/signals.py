@@ -3,7 +3,8 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
@@ -18,11 +19,15 @@ class _Break(BaseException):
 
 
 class Signals:
-    """Notes SIGINT, SIGTERM, SIGHUP (save and leave) and SIGUSR1 (save and go on) while it is entered."""
+    """Takes SIGINT, SIGTERM, SIGHUP (leave) and SIGUSR1 (save and go on) over while it is entered.
+
+    While :meth:`holding`, a signal is noted, for the loop to save and then :meth:`leave`; before and after there is nothing to save, and
+    it ends the run at once.
+    """
 
     def __init__(self) -> None:
         self.pending: int | None = None
-        self._breakable = False
+        self._held = self._breakable = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Signals":
@@ -41,6 +46,11 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         leaving = number != getattr(signal, "SIGUSR1", None)
+        if leaving and not self._held:
+            name = signal.Signals(number).name
+            raise Interrupted(
+                f"{name} stopped the run, outside of training", signum=number, fix="start it again, or cnntrain resume run=RUN"
+            )
         if leaving and self.pending == number == signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -48,6 +58,15 @@ class Signals:
             self.pending = number
         if leaving and self._breakable:
             raise _Break
+
+    @contextmanager
+    def holding(self) -> Iterator["Signals"]:
+        """Note signals, for a loop that looks at ``pending`` after each step."""
+        self._held = True
+        try:
+            yield self
+        finally:
+            self._held = False
 
     def unless_asked(self, work: Callable[[], T]) -> T | None:
         """Do work that changes nothing (an evaluation); a signal to leave ends it at once, and gives None."""

@@ -74,9 +74,10 @@ def train(
         validate = partial(judge_on, split=dataset.val.to(computer.device)) if dataset.val else no_evaluation
         with closing(reporter):
             introduce(reporter, run, dataset, network, computer, clock, plan)
-            fit(
-                state, train=batches, validate=validate, augmentation=augmentation, draws=draws, normalise=normalise, objective=goal,
-                schedule=plan, precision=precision, clock=clock, evaluate_every=evaluate_every,
-                report=reporter, saving=saving, signals=signals,
-            )  # fmt: skip
+            with signals.holding():
+                fit(
+                    state, train=batches, validate=validate, augmentation=augmentation, draws=draws, normalise=normalise, objective=goal,
+                    schedule=plan, precision=precision, clock=clock, evaluate_every=evaluate_every,
+                    report=reporter, saving=saving, signals=signals,
+                )  # fmt: skip
             return finish(reporter, run, state, dataset, judge_on)

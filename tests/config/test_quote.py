@@ -6,7 +6,24 @@ from cnntrain.config.quote import literal, path_word
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 3, -0.5, 1e-7, "plain", "with space", "it's", "back\\slash\\", "a=b", "[x]", "null", "", "ünï 猫", ["a b", 1, None], {"k": [1.5, "x y"]}],
+    [
+        None,
+        True,
+        3,
+        -0.5,
+        1e-7,
+        "plain",
+        "with space",
+        "it's",
+        "back\\slash\\",
+        "a=b",
+        "[x]",
+        "null",
+        "",
+        "ünï 猫",
+        ["a b", 1, None],
+        {"k": [1.5, "x y"]},
+    ],
     ids=str,
 )
 def test_the_grammar_reads_back_what_was_written(value):

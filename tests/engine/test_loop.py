@@ -2,12 +2,15 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 from workload import Killed, fingerprint, train
 
 from cnntrain.engine import checkpoint
+from cnntrain.engine.signals import Signals
 from cnntrain.errors import DivergedError, Interrupted
 
 PLAIN = {"every": "1it"}
@@ -114,6 +117,23 @@ def test_a_signal_saves_the_current_step_and_leaves(tmp_path, whole, number, pla
     train(tmp_path)
     assert fingerprint(tmp_path) == whole
     assert signal.getsignal(number) is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_outside_of_training_ends_it_at_once(number):
+    with Signals(), pytest.raises(Interrupted, match="outside of training") as left:
+        os.kill(os.getpid(), number)
+    assert left.value.exit_code == 128 + number
+
+
+def test_a_second_ctrl_c_ends_it_without_waiting(tmp_path):
+    code = (
+        "import os, signal\nfrom cnntrain.engine.signals import Signals\nwith Signals() as signals, signals.holding():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n    assert signals.pending == signal.SIGINT\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n    print('still here')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGINT and "still here" not in done.stdout
 
 
 def test_sigusr1_saves_and_goes_on(tmp_path, whole):

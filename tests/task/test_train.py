@@ -21,7 +21,15 @@ def test_a_run_leaves_what_it_should(small):
     folder = Path("run")
     assert result["folder"] == "run" and 0 <= result["value"] <= 1
     names = {path.name for path in folder.iterdir()}
-    assert {"config.yaml", "train.log", "metrics.jsonl", "status.json", "last.safetensors", "previous.safetensors", "best.safetensors"} <= names
+    assert {
+        "config.yaml",
+        "train.log",
+        "metrics.jsonl",
+        "status.json",
+        "last.safetensors",
+        "previous.safetensors",
+        "best.safetensors",
+    } <= names
     status = json.loads((folder / "status.json").read_text())
     assert status["state"] == "done" and status["value"] == result["value"] and "test/accuracy" in status["metrics"]
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -39,7 +47,9 @@ def test_tensorboard_has_it_all_in_one_run(small):
     assert len(list(Path("run").glob("events*"))) == 1 and not [path for path in Path("run").iterdir() if path.is_dir()]
     events = EventAccumulator("run", size_guidance={"images": 0, "scalars": 0}).Reload()
     tags = events.Tags()
-    assert {"train/loss", "optimizer/lr", "optimizer/momentum", "val/accuracy", "test/accuracy", "speed/images_per_second"} <= set(tags["scalars"])
+    assert {"train/loss", "optimizer/lr", "optimizer/momentum", "val/accuracy", "test/accuracy", "speed/images_per_second"} <= set(
+        tags["scalars"]
+    )
     assert {"train/augmented", "val/confusion", "test/confusion"} <= set(tags["images"])
     assert any(tag.startswith("weights/") for tag in tags["histograms"])
     for tag in ("optimizer/lr", "optimizer/momentum"):
@@ -79,7 +89,9 @@ def test_parts_combine(small, words):
     assert math.isfinite(result["metrics"]["test/loss"])
 
 
-@pytest.mark.parametrize("words", [[], ["optimizer=muon", "augment=[mixup,noise]", "ema.decay=0.9"], ["optimizer=adamw", "schedule=sgdr"]], ids=str)
+@pytest.mark.parametrize(
+    "words", [[], ["optimizer=muon", "augment=[mixup,noise]", "ema.decay=0.9"], ["optimizer=adamw", "schedule=sgdr"]], ids=str
+)
 def test_a_resumed_run_is_bit_identical(small, words, monkeypatch):
     small(*words, name="whole")
     from cnntrain.engine.saving import Saving
