@@ -1,10 +1,13 @@
 """A standard output that may vanish: a run whose reader has left (``| head``), or that has no terminal at all, goes on."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
+
+_GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # the reader has left; the terminal has hung up; it was closed
 
 
 class _Unbreakable:
@@ -17,7 +20,9 @@ class _Unbreakable:
         """Write, if anybody listens."""
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
             self._let_go()
             return len(text)
 
@@ -25,7 +30,9 @@ class _Unbreakable:
         """Flush, if anybody listens."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
             self._let_go()
 
     def _let_go(self) -> None:

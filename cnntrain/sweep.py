@@ -1,5 +1,6 @@
 """A sweep: every combination checked, then run in a folder and process of its own, then ranked."""
 
+import glob
 import json
 import math
 import os
@@ -78,9 +79,7 @@ class Sweep:
         if key not in self._jobs:
             composed = self.composer(list(overrides))
             job = Job.of(composed.tree, files=composed.files)
-            if job.limits.parallel > 1:
-                job = Job.of(composed.tree, files=composed.files, threads=max(1, num_cores() // job.limits.parallel))
-            self._jobs[key] = job
+            self._jobs[key] = Job.of(composed.tree, files=composed.files, threads=max(1, num_cores() // job.limits.parallel))
         return self._jobs[key]
 
     def __call__(self, config: Any) -> float:
@@ -136,7 +135,7 @@ class Sweep:
         special = [text for text in overrides if text.partition("=")[0] in self.swept]
         name = self.subfolder(overrides) if self.subfolder is not None else run_folder.job_name(number, special)
         path = self.folder / name
-        for folder in sorted(path.parent.glob(f"{path.name}*")):
+        for folder in sorted(path.parent.glob(f"{glob.escape(path.name)}*")):
             same = read_json(folder / "job.json").get("config") == _as_json(self.job(overrides))
             if same and read_json(folder / "status.json").get("state") == "done":
                 return folder, outcome_of(number, overrides, folder, self.job(overrides).config, 0, 0.0, timeout=False)
@@ -173,8 +172,10 @@ def run_stored(folder: Path) -> int:
 
 
 def num_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use; OMP_NUM_THREADS may allow fewer, as it does for torch."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(allowed)) if allowed.isdecimal() and int(allowed) > 0 else cores
 
 
 def _run(job: Job, folder: Path, command: list[str]) -> int:

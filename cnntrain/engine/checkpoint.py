@@ -38,8 +38,8 @@ class Checkpoint(NamedTuple):
     meta: dict[str, Any]
 
 
-def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], *, keep: Path | None = None) -> None:
-    """Write a checkpoint whole; the file that was there stays as ``keep``.
+def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], *, keep: Path | None = None, also: Path | None = None) -> None:
+    """Write a checkpoint whole, under the name ``also``, too; the file that was there stays as ``keep``.
 
     Tensors that share their memory are stored once. Strides are not stored: :func:`read` gives contiguous tensors.
 
@@ -65,7 +65,7 @@ def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], *, keep:
         file.seek(8 + text.index(_MARK) + len(_MARK))
         file.write(digest.hexdigest().encode())
 
-    write_whole(path, stream, keep=keep)
+    write_whole(path, stream, keep=keep, also=also)
 
 
 def _without_aliases(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -64,15 +64,16 @@ def fit(
                 report.training(state, values, norm)
             if signals.pending or saving.due(state):
                 report.warn(saving.save(state))
-                signals.leave(state.step, saving.run)
+                signals.leave(state.step, saving.run, saved=saving.last_step)
 
         judged = (state.epoch + 1) % evaluate_every == 0 or state.epoch + 1 == clock.num_epochs
         evaluation = signals.unless_asked(lambda: validate(average.model)) if judged else None
         if signals.pending:  # left here, the epoch is evaluated after the resume
             report.warn(saving.save(state))
-            signals.leave(state.step, saving.run)
+            signals.leave(state.step, saving.run, saved=saving.last_step)
         state.epoch += 1
         best = evaluation is not None and state.judged(evaluation.metrics, objective.monitor)
         report.evaluation(state, evaluation, best=best)
         if saving.due_after_evaluation(state, best=best):
             report.warn(saving.save(state, best=best))
+    signals.leave(state.step, saving.run, saved=saving.last_step)

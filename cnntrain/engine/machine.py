@@ -1,6 +1,7 @@
 """The machine that trains: device, threads, precision, memory format, compilation, determinism."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
@@ -41,7 +42,8 @@ class Machine:
         Raises:
             OutOfMemoryError: in place of torch's own.
         """
-        before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+        before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
+        cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
         if not self.compile:
             avoid_dynamo()
         if self.threads is not None:
@@ -51,11 +53,12 @@ class Machine:
         torch.use_deterministic_algorithms(self.deterministic)
         torch.backends.cudnn.benchmark = not self.deterministic
         torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = self.precision == "tf32"  # for convolutions, which the line before does not reach
         torch.manual_seed(seed)
         try:
             yield
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        except (MemoryError, RuntimeError) as error:
+            if type(error) is not MemoryError and not re.search(r"out of memory|allocate memory|ALLOC_FAILED", str(error)):
                 raise
             raise OutOfMemoryError(
                 f"Out of memory on {self.device}", where=str(error).splitlines()[0][:120], fix="microbatch=32 (same result in less memory)"
@@ -63,7 +66,8 @@ class Machine:
         finally:
             torch.set_num_threads(before[0])
             torch.use_deterministic_algorithms(before[1])
-            torch.backends.cudnn.benchmark = before[2]
+            torch.set_float32_matmul_precision(before[2])
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = cudnn
 
     def autocast(self) -> AbstractContextManager[object]:
         """Mixed precision where it was asked for (fp16 and bf16), nothing otherwise."""

@@ -42,7 +42,7 @@ class Report:
         self.every, self.images, self.histograms = clock.steps(every), images, histograms
         self.progress = Progress(clock, progress)
         start = run.checkpoint.meta["step"] if run.checkpoint else 0
-        self.board = Board(run.folder, purge_step=start + 1 if start else None) if tensorboard else NoBoard()
+        self.board = Board(run.folder, purge_step=start + 1) if tensorboard else NoBoard()
         self._epoch = _Stopwatch()
         self._window = _Stopwatch()
         self._run = _Stopwatch()
@@ -95,7 +95,12 @@ class Report:
         self.progress.step(state.step, row)
 
     def evaluation(self, state: State, evaluation: Evaluation | None, *, best: bool) -> None:
-        """An epoch's end: its training loss, and the evaluation if there was one."""
+        """An epoch's end: its training loss, and the evaluation if there was one.
+
+        Raises:
+            DivergedError: the epoch's loss is not finite.
+        """
+        state.check_finite()
         row = {f"epoch/{name}": value for name, value in state.take("epoch").items()}
         row |= {f"val/{name}": value for name, value in (evaluation.metrics if evaluation else {}).items()}
         speed = self._epoch.speed(self.clock.batch_size)

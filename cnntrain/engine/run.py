@@ -1,5 +1,6 @@
 """A run's folder: its config, log, metrics and status, and the lock that keeps a second process out."""
 
+import contextlib
 import fcntl
 import json
 import math
@@ -65,6 +66,7 @@ class Run:
             self._lock.truncate(0)
             self._lock.write(str(os.getpid()))
             self._lock.flush()
+            os.register_at_fork(after_in_child=self._lock.close)  # a data worker that outlives us must not hold the lock
             sweep_leftovers(self.folder)
             self.write_config()
             self._cut(self.checkpoint.meta["rows"] if self.checkpoint else 0)
@@ -81,16 +83,21 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Say how the run ended."""
-        if error is not None:
-            self.log("".join(traceback.format_exception(error)))
-        if error is None:
-            self.status("done", **self.result)
-        elif isinstance(error, Interrupted):
-            self.status("interrupted", code=error.exit_code, error=str(error))
-        else:
-            self.status("failed", code=getattr(error, "exit_code", 1), error=str(error) or repr(error))
-        self._metrics.close()
-        self._lock.close()
+        try:
+            if error is not None:
+                self.log("".join(traceback.format_exception(error)))
+            if error is None:
+                self.status("done", **self.result)
+            elif isinstance(error, Interrupted | KeyboardInterrupt):
+                self.status("interrupted", code=getattr(error, "exit_code", 130), error=str(error))
+            else:
+                self.status("failed", code=getattr(error, "exit_code", 1), error=str(error) or repr(error))
+            self._metrics.close()
+        except OSError:
+            if error is None:  # else the disk is what ended the run, and what is told is the error itself
+                raise
+        finally:
+            self._lock.close()
 
     def write_config(self) -> None:
         """Write ``config.yaml``: the config as it is now."""
@@ -117,8 +124,8 @@ class Run:
         return time.monotonic() - self._started
 
     def log(self, text: str) -> None:
-        """Append to ``train.log``, with the time."""
-        with open(self.folder / "train.log", "a") as file:
+        """Append to ``train.log``, with the time. A full disk is told by the checkpoint, not by the log."""
+        with contextlib.suppress(OSError), open(self.folder / "train.log", "a") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.rstrip()}\n")
 
     def row(self, values: dict[str, float | int]) -> None:
@@ -127,14 +134,16 @@ class Run:
         self.rows += 1
 
     def flush(self) -> None:
-        """Hand the rows to the operating system, so that a checkpoint never counts rows that are not there."""
+        """Make the rows durable, so that a checkpoint never counts rows that are not there."""
         self._metrics.flush()
+        os.fsync(self._metrics.fileno())
 
     def _cut(self, rows: int) -> None:
         """Cut ``metrics.jsonl`` back to its first ``rows`` rows: the resumed run writes the others again."""
-        path, self.rows = self.folder / "metrics.jsonl", rows
-        if path.exists():
-            write_text(path, "".join(path.read_text().splitlines(keepends=True)[:rows]))
+        path = self.folder / "metrics.jsonl"
+        kept = path.read_text().splitlines(keepends=True)[:rows] if path.exists() else []
+        write_text(path, "".join(kept))
+        self.rows = len(kept)
 
 
 def _targets(tree: Any) -> list[str]:

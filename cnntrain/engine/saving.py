@@ -10,7 +10,6 @@ from cnntrain.engine import checkpoint
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.run import Run
 from cnntrain.engine.state import State
-from cnntrain.engine.storage import link
 from cnntrain.errors import CheckpointError
 from cnntrain.units import Duration, NonNegative
 
@@ -27,26 +26,32 @@ class Saving:
         self.run, self.clock, self.facts = run, clock, facts
         self.every, self.seconds = clock.steps(every), minutes * 60
         self.failures = 0
-        self._last_step, self._last_time = 0, time.monotonic()
+        self.last_step = run.checkpoint.meta["step"] if run.checkpoint else 0
+        self._tried_step, self._tried_time = self.last_step, time.monotonic()
 
     def due(self, state: State) -> bool:
         """Whether to save now, within an epoch (at its end, the evaluation comes first)."""
         if state.step == self.clock.stop(state.epoch):
             return False
-        return state.step - self._last_step >= self.every or 0 < self.seconds <= time.monotonic() - self._last_time
+        return state.step - self._tried_step >= self.every or 0 < self.seconds <= time.monotonic() - self._tried_time
 
     def due_after_evaluation(self, state: State, *, best: bool) -> bool:
         """Whether to save now, after an epoch's end."""
-        return best or state.epoch >= self.clock.num_epochs or state.step - self._last_step >= self.every or self.due(state)
+        return best or self._ends(state) or state.step - self._tried_step >= self.every or self.due(state)
+
+    def _ends(self, state: State) -> bool:
+        return state.epoch >= self.clock.num_epochs or state.judge.now()
 
     def save(self, state: State, *, best: bool = False) -> str | None:
         """Save the state as ``last`` (and as ``best``); returns a warning if the storage failed.
 
         Raises:
-            CheckpointError: it failed three times in a row.
+            CheckpointError: it failed three times in a row, or at the run's end.
+            DivergedError: the loss is not finite: such a state is not kept.
         """
+        state.check_finite()
         last = self.run.folder / "last.safetensors"
-        self.run.flush()
+        self._tried_step, self._tried_time = state.step, time.monotonic()
         meta = {
             **self.facts,
             **state.counters(),
@@ -55,18 +60,22 @@ class Saving:
             "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
         }
         try:
-            checkpoint.write(last, state.tensors(), meta, keep=last.with_name("previous.safetensors"))
-            if best:
-                link(last, last.with_name("best.safetensors"))
+            self.run.flush()
+            # best first: killed in between, the resumed run does this epoch again and ends up with the same two files
+            also = last.with_name("best.safetensors") if best else None
+            checkpoint.write(last, state.tensors(), meta, keep=last.with_name("previous.safetensors"), also=also)
         except OSError as error:
             self.failures += 1
-            if self.failures >= _TRIES:
+            if best:
+                state.judge.forget()  # these weights are nowhere: the next best is to be judged against what is on disk
+            if self.failures >= _TRIES or self._ends(state):
+                often = f"{self.failures} times in a row" if self.failures > 1 else "at the run's end"
                 raise CheckpointError(
-                    f"The checkpoint could not be written {_TRIES} times in a row: {error.strerror}",
+                    f"The checkpoint could not be written {often}: {error.strerror}",
                     where=str(last),
                     fix=f"make room there, then {self.run.resume_command}",
                 ) from error
             return f"checkpoint at step {state.step} not written ({error.strerror}): {last} is still the one before"
         self.failures = 0
-        self._last_step, self._last_time = state.step, time.monotonic()
+        self.last_step = state.step
         return None

@@ -18,6 +18,10 @@ class _Break(BaseException):
     """Ends work that changes nothing."""
 
 
+class _Stop(BaseException):
+    """Ends the run at once: no Exception, so that nothing on the way takes it for a broken picture or model."""
+
+
 class Signals:
     """Takes SIGINT, SIGTERM, SIGHUP (leave) and SIGUSR1 (save and go on) over while it is entered.
 
@@ -39,18 +43,23 @@ class Signals:
                     self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Give the signals back."""
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Give the signals back.
+
+        Raises:
+            Interrupted: a signal outside of training ended the run.
+        """
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+        if isinstance(error, _Stop):
+            name = signal.Signals(error.args[0]).name
+            fix = "start it again, or cnntrain resume run=RUN"
+            raise Interrupted(f"{name} stopped the run, outside of training", signum=error.args[0], fix=fix) from None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         leaving = number != getattr(signal, "SIGUSR1", None)
         if leaving and not self._held:
-            name = signal.Signals(number).name
-            raise Interrupted(
-                f"{name} stopped the run, outside of training", signum=number, fix="start it again, or cnntrain resume run=RUN"
-            )
+            raise _Stop(number)
         if leaving and self.pending == number == signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -72,14 +81,14 @@ class Signals:
         """Do work that changes nothing (an evaluation); a signal to leave ends it at once, and gives None."""
         try:
             self._breakable = True
-            return work() if self.pending is None else None
+            return None if self.pending not in (None, getattr(signal, "SIGUSR1", None)) else work()
         except _Break:
             return None
         finally:
             self._breakable = False
 
-    def leave(self, step: int, run: Run) -> None:
-        """After the state was saved: leave if that was asked for, go on otherwise.
+    def leave(self, step: int, run: Run, *, saved: int) -> None:
+        """Leave if that was asked for, go on otherwise; ``saved`` is the step whose state is on disk.
 
         Raises:
             Interrupted: the signal was one to leave.
@@ -88,7 +97,8 @@ class Signals:
         if number is None or number == getattr(signal, "SIGUSR1", None):
             return
         raise Interrupted(
-            f"{signal.Signals(number).name} stopped the run after step {step}; its state is saved",
+            f"{signal.Signals(number).name} stopped the run after step {step}; "
+            + ("its state is saved" if saved == step else f"the last state that could be saved is that of step {saved}"),
             signum=number,
             where=str(run.folder),
             fix=run.resume_command,

@@ -4,6 +4,7 @@ Names in the file: ``model.NAME``, ``ema.NAME``, ``optimizer.NAME/KEY`` (a param
 ``generator.cpu`` and ``generator.device`` (dropout's; every other draw is a function of position), ``sums.window`` and ``sums.epoch``.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.ema import Average, NoAverage
 from cnntrain.engine.stopping import Judge
-from cnntrain.errors import CheckpointError
+from cnntrain.errors import CheckpointError, DivergedError
 
 STATISTICS = ("loss_sum", "correct", "count")
 
@@ -35,14 +36,30 @@ class State:
         self.metrics: dict[str, float] = {}
         self.device = next(model.parameters()).device
         # float64, so that an epoch of a million samples still counts every one of them
-        self.sums = {name: torch.zeros(len(STATISTICS), dtype=torch.float64, device=self.device) for name in ("window", "epoch")}
+        self._sums_on = torch.device("cpu") if self.device.type == "mps" else self.device  # which has no float64
+        self.sums = {name: torch.zeros(len(STATISTICS), dtype=torch.float64, device=self._sums_on) for name in ("window", "epoch")}
 
     def advance(self, stats: dict[str, Tensor]) -> None:
         """One step is done: count it, and add its statistics to the running sums (no wait for the device)."""
         self.step += 1
-        row = torch.stack([torch.as_tensor(stats[name], dtype=torch.float64, device=self.device) for name in STATISTICS])
+        row = torch.stack([self._number(stats[name]) for name in STATISTICS])
         for sums in self.sums.values():
             sums += row
+
+    def _number(self, value: Tensor | int) -> Tensor:
+        if isinstance(value, Tensor):
+            return value.to(self._sums_on, torch.float64)
+        return torch.full((), value, dtype=torch.float64, device=self._sums_on)  # filled there, no copy that waits
+
+    def check_finite(self) -> None:
+        """Raise DivergedError if a loss since the epoch's start was not finite: what it touched is not to be judged or kept."""
+        loss = float(self.sums["epoch"][0])
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"Training diverged: the loss is {loss} by step {self.step}",
+                where=f"step {self.step}",
+                fix="a lower optimizer.lr, or clip=1.0; the last checkpoint is from before",
+            )
 
     def judged(self, metrics: dict[str, float], monitor: str) -> bool:
         """Take in an evaluation; True if it is the best so far."""
@@ -121,7 +138,7 @@ class State:
     def _beside(self, parameter: Tensor, value: Tensor) -> Tensor:
         """A scalar such as Adam's step count lives on the device only for fused and capturable kernels."""
         on_device = any(group.get("fused") or group.get("capturable") for group in self.optimizer.param_groups)
-        return value.to(parameter.device) if on_device else value
+        return value.to(parameter.device) if on_device or value.shape == parameter.shape else value
 
 
 def judged_prefix(tensors: dict[str, Tensor]) -> str:

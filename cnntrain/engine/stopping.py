@@ -22,6 +22,7 @@ class Judge:
         self.best_step = 0
         self.waited = 0
         self._bar = -math.inf
+        self._before: tuple[float | None, int, float] = (None, 0, math.inf)
 
     def see(self, value: float, step: int, *, loss: float = math.inf) -> bool:
         """Take in the evaluation after ``step`` steps; True if it is the best so far."""
@@ -34,8 +35,13 @@ class Judge:
             return False
         if self.best is not None and (score < self.sign * self.best or (value == self.best and not loss < self.best_loss)):
             return False
+        self._before = self.best, self.best_step, self.best_loss
         self.best, self.best_step, self.best_loss = value, step, loss
         return True
+
+    def forget(self) -> None:
+        """Take back the last best, whose weights could not be saved."""
+        self.best, self.best_step, self.best_loss = self._before
 
     def now(self) -> bool:
         """Whether patience has run out."""

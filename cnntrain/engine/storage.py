@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object], *, keep: Path | None = None) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object], *, keep: Path | None = None, also: Path | None = None) -> None:
     """Write a file so that ``path`` is at any moment the old or the new one, complete.
 
-    Temporary file in the same folder → fsync → the old file stays as ``keep`` (a hard link) → rename → fsync of the folder.
+    Temporary file in the same folder → fsync → a second name ``also`` → the old file stays as ``keep`` (hard links both) → rename → fsync
+    of the folder.
 
     Raises:
         OSError: the disk is full, read-only or gone; the old file is untouched.
@@ -21,6 +22,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], *, keep: Path |
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if also is not None:
+            link(temporary, also)
         if keep is not None and path.exists():
             link(path, keep)
         os.replace(temporary, path)

@@ -22,4 +22,10 @@ def sgd(
     ``momentum`` 0 is plain gradient descent, where ``nesterov`` means nothing and is off. Weight decay adds weight_decay * p to g.
     """
     groups = split(params, lr=lr, weight_decay=weight_decay, decay_norms=decay_norms)
-    return torch.optim.SGD(groups, lr=1.0, momentum=momentum, nesterov=nesterov and momentum > 0, fused=can_fuse(groups))
+    optimizer = torch.optim.SGD(groups, lr=1.0, momentum=momentum, nesterov=nesterov and momentum > 0, fused=can_fuse(groups))
+    if momentum > 0 and can_fuse(groups):
+        # The fused kernel makes this buffer without filling it; a first step that is skipped (overflow in fp16) would leave what lay there.
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer

@@ -5,10 +5,12 @@ from typing import Any
 from torch import nn
 
 from cnntrain.config.recipe import Recipe
+from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.evaluation import Evaluation
 from cnntrain.engine.run import Run
 from cnntrain.engine.shapes import check_shapes
 from cnntrain.engine.terminal import console
+from cnntrain.errors import DataError
 
 
 def build_model(model: Recipe, dataset) -> nn.Module:
@@ -43,6 +45,27 @@ def facts_of(dataset, model: Recipe, run: Run) -> dict[str, Any]:
         "num_train": len(dataset.train),
         "class_counts": list(dataset.class_counts),
     }
+
+
+def check_same_data(checkpoint: Checkpoint, dataset) -> None:
+    """Refuse to go on with other data: order, held-out part and class numbers would be others than in the steps that are done.
+
+    Raises:
+        DataError: what differs.
+    """
+    now = {
+        "classes": list(dataset.classes),
+        "class_counts": list(dataset.class_counts),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+    }
+    for name, value in now.items():
+        if checkpoint.meta[name] != value:
+            raise DataError(
+                f"the data are not those of the run: its {name.replace('_', ' ')} are {checkpoint.meta[name]}, now they are {value}",
+                where="data",
+                fix="put the run's data back, or start a new run",
+            )
 
 
 def no_evaluation(model: nn.Module) -> Evaluation | None:

@@ -23,6 +23,7 @@ from cnntrain.engine.inputs import Normalise, Split, TrainBatches
 from cnntrain.engine.machine import Machine
 from cnntrain.engine.range_test import RULES, RangeTest, range_test
 from cnntrain.engine.run import Run
+from cnntrain.engine.signals import Signals
 from cnntrain.engine.storage import write_whole
 from cnntrain.engine.terminal import console
 from cnntrain.errors import CheckpointError
@@ -65,7 +66,7 @@ def lr_find(
         CheckpointError: the folder cannot be written.
     """
     computer = machine()
-    with run, computer.session(seed):
+    with run, computer.session(seed), Signals():
         dataset = data(seed=seed)
         network, groups = weights(model=computer.place(build_model(model, dataset)))
         screen = console()

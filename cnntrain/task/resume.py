@@ -11,8 +11,8 @@ from cnntrain.engine.terminal import console
 from cnntrain.errors import ConfigError
 
 # What the steps that are done were made of: another value would not continue this run but mix two.
-FIXED = ("model", "data", "batch_size", "seed", "objective", "weights", "optimizer._target_", "ema.decay")
-MOVABLE = ("data.root", "data.workers", "data.residency", "data.cache", "data.timeout", "optimizer.lr")
+FIXED = ("model", "data", "batch_size", "seed", "objective", "weights", "ema.decay", "optimizer.momentum", "optimizer.centered")
+MOVABLE = ("data.root", "data.workers", "data.residency", "data.cache", "data.timeout")
 
 
 def resume(
@@ -41,6 +41,8 @@ def resume(
                 where=key,
                 fix=f"start a new run with {key}={new}",
             )
+    if changes and changes.get("optimizer.lr", (0, 0))[1] == "auto":
+        raise ConfigError("a range test begins with fresh weights, which this run no longer has", where="optimizer.lr", fix="give a number")
     folder = Path(run)
     reopened, remarks = Run.reopen(folder, config=config, command=command)
     for remark in remarks:

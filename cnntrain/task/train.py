@@ -15,7 +15,7 @@ from cnntrain.engine.precision import Precision
 from cnntrain.engine.run import Run
 from cnntrain.engine.signals import Signals
 from cnntrain.engine.state import State
-from cnntrain.task.assemble import build_model, facts_of, no_evaluation, unfetched
+from cnntrain.task.assemble import build_model, check_same_data, facts_of, no_evaluation, unfetched
 from cnntrain.task.lr_find import settled
 from cnntrain.task.outcome import finish, introduce
 from cnntrain.units import Count, Duration, Positive, Size
@@ -67,7 +67,9 @@ def train(
         judge = stopping(larger_is_better=goal.monitor != "loss")
         state = State(model=network, optimizer=precision.optimizer, average=ema(model=network), scaler=precision.scaler, judge=judge)
         if run.checkpoint:
+            check_same_data(run.checkpoint, dataset)
             state.restore(run.checkpoint, clock)
+            run.checkpoint.tensors.clear()  # they are a map of a file that the next save replaces
         saving = checkpoint(run=run, clock=clock, facts=facts_of(dataset, model, run))
         reporter = report(run=run, clock=clock, schedule=plan)
         judge_on = partial(evaluate, **how, num_classes=len(dataset.classes), batch_size=max(batch_size, 256))

@@ -87,9 +87,11 @@ def fork(work: Callable[[], int], *, console: Path, environment: Mapping[str, st
     except BaseException:
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(code)  # nothing of the parent's is to be tidied up here
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+        finally:
+            os._exit(code)  # whatever failed, nothing of the parent's is to be tidied up here
 
 
 def fresh(folder: Path, *, console: Path, environment: Mapping[str, str]) -> Process:

@@ -121,7 +121,7 @@ def test_a_signal_saves_the_current_step_and_leaves(tmp_path, whole, number, pla
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_outside_of_training_ends_it_at_once(number):
-    with Signals(), pytest.raises(Interrupted, match="outside of training") as left:
+    with pytest.raises(Interrupted, match="outside of training") as left, Signals():
         os.kill(os.getpid(), number)
     assert left.value.exit_code == 128 + number
 
@@ -193,8 +193,67 @@ def test_a_full_disk_is_a_warning_until_the_third_time(tmp_path, monkeypatch, ca
             raise OSError(28, "No space left on device")
         return real(*args, **options)
 
-    monkeypatch.setattr(saving.checkpoint, "write", fails)
+    monkeypatch.setattr(saving.checkpoint, "write", fails)  # at steps 2, 3 (a warning each), then 5, 6, 7
     with pytest.raises(CheckpointError, match="3 times in a row: No space left"):
         train(tmp_path, **PLAIN)
     assert len(calls) == 7 and checkpoint.read(tmp_path / "last.safetensors").meta["step"] == 4
     assert (tmp_path / "train.log").read_text().count("warning: checkpoint at step") == 4
+
+
+def test_a_disk_that_is_full_at_the_end_is_not_a_run_that_is_done(tmp_path, monkeypatch):
+    from cnntrain.engine import saving
+    from cnntrain.errors import CheckpointError
+
+    def fails(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(saving.checkpoint, "write", fails)
+    with pytest.raises(CheckpointError, match="at the run's end: No space left"):
+        train(tmp_path, epochs=1, every=9)
+
+
+def test_a_best_that_could_not_be_saved_is_none(tmp_path, monkeypatch):
+    from cnntrain.engine import saving
+
+    real = saving.checkpoint.write
+    seen = []
+
+    def fails_once(*args, **options):
+        seen.append(options["also"])
+        if len(seen) == 1:
+            raise OSError(28, "No space left on device")
+        return real(*args, **options)
+
+    monkeypatch.setattr(saving.checkpoint, "write", fails_once)
+    state = train(tmp_path)
+    best = checkpoint.read(tmp_path / "best.safetensors").meta
+    assert seen[0] is not None and best["best"]["best"] == best["metrics"]["accuracy"] == state.judge.best and best["step"] > 17
+
+
+def test_a_kill_between_best_and_last_leaves_a_best_that_the_resume_makes_again(tmp_path, whole, monkeypatch):
+    from cnntrain.engine import storage
+
+    real = os.replace
+
+    def dies(old, new):
+        if str(new).endswith("last.safetensors") and (tmp_path / "best.safetensors").exists():
+            raise Killed
+        real(old, new)
+
+    monkeypatch.setattr(storage.os, "replace", dies)
+    with pytest.raises(Killed):
+        train(tmp_path, every=1)
+    monkeypatch.undo()
+    train(tmp_path, every=1)
+    assert fingerprint(tmp_path) == whole
+    best = checkpoint.read(tmp_path / "best.safetensors").meta
+    assert best["metrics"]["accuracy"] == best["best"]["best"]
+
+
+def test_a_loss_that_is_not_finite_is_never_kept_even_where_no_gradient_is_checked():
+    from cnntrain.engine.state import State
+
+    state = object.__new__(State)
+    state.step, state.sums = 7, {"epoch": torch.tensor([float("nan"), 0.0, 1.0])}
+    with pytest.raises(DivergedError, match="the loss is nan by step 7"):
+        state.check_finite()

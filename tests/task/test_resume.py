@@ -1,12 +1,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cnntrain import cli
 from cnntrain.engine import checkpoint
-from cnntrain.errors import CheckpointError, ConfigError
+from cnntrain.errors import CheckpointError, ConfigError, DataError
 
 
 def test_a_finished_run_is_already_done(small, capsys):
@@ -91,3 +93,26 @@ def test_the_thread_count_comes_from_the_checkpoint(small, monkeypatch):
     config.write_text(config.read_text().replace("threads: 1", "threads: null"))
     cli.call("resume", "run=run", "epochs=2")
     assert seen[0] == 1
+
+
+def test_other_data_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chance = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        Path("pets", name).mkdir(parents=True)
+        for number in range(12):
+            Image.fromarray(chance.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(f"pets/{name}/{number}.png")
+    words = "model=lenet5 data=folder data.root=pets data.image_size=16 data.cache=cache batch_size=4 machine.threads=1 report.progress=off"
+    cli.call("train", *words.split(), "epochs=1", "hydra.run.dir=run")
+    Path("pets/cat/0.png").rename("pets/dog/new.png")
+    with pytest.raises(DataError, match="the data are not those of the run: its class counts") as error:
+        cli.call("resume", "run=run", "epochs=2")
+    assert error.value.exit_code == 3
+    Path("pets/dog/new.png").rename("pets/cat/0.png")
+    cli.call("resume", "run=run", "epochs=2")
+
+
+def test_a_range_test_cannot_come_after_the_first_step(small):
+    small()
+    with pytest.raises(ConfigError, match="range test begins with fresh weights"):
+        cli.call("resume", "run=run", "optimizer.lr=auto")
