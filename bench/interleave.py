@@ -15,9 +15,13 @@ class Interleaved:
     def __init__(self, *, lr: float, block: Count = 20) -> None:
         self.lr, self.block, self.notes = lr, block, []
         self.started = 0.0
+        self.seen = -1
 
     def __call__(self, step: int) -> dict[str, float]:
         """The learning rate; at the end of a block, its time is noted, and that of as many bare steps."""
+        if step <= self.seen:  # the report asks for past steps, too
+            return {"lr": self.lr}
+        self.seen = step
         if step % self.block == 0:
             if step:
                 own = time.perf_counter() - self.started

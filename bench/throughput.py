@@ -1,6 +1,6 @@
 """Training images/s of cnntrain (augmentation, metrics, logging on) beside the bare model's forward, backward and step.
 
-python bench/throughput.py [blocks]
+python bench/throughput.py [blocks [lenet5 or resnet20]]
 The bare model trains on one fixed batch that lies ready, normalised, in channels_last. Both run in blocks of some steps, in turn, in one
 process; the ratio is of each block to the one beside it, its interval is Student's over the blocks (on the logarithm).
 """
@@ -31,13 +31,13 @@ WORK = {
         "model=lenet5 augment=[crop,flip] " + ("data=fashion_mnist" if FASHION.exists() else f"{SYNTHETIC} data.size=28 data.channels=1"),
         {"_target_": "cnntrain.model.lenet.LeNet5"},
         (1, 28),
-        8,
+        20,
     ),
     "resnet20, 32×32×3, crop + flip": (
         f"model=resnet20 augment=[crop,flip] {SYNTHETIC} data.size=32 data.channels=3",
         {"_target_": "cnntrain.model.cifar_resnet.CifarResNet", "depth": 20},
         (3, 32),
-        2,
+        10,
     ),
 }
 
@@ -83,12 +83,15 @@ def measure(words: str, node: dict, shape: tuple[int, int], block: int, blocks: 
 
 def main() -> None:
     """Print the table."""
-    blocks = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    blocks = int(sys.argv[1]) if len(sys.argv) > 1 else 12
     machine = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     table = Table(title=f"Training images/s, batch {BATCH}: {machine}")
     for name in ("work", "cnntrain", "bare model", "ratio", "95 % interval", "blocks"):
         table.add_column(name, justify="left" if name == "work" else "right")
+    only = sys.argv[2] if len(sys.argv) > 2 else ""
     for name, (words, node, shape, block) in WORK.items():
+        if only not in name:
+            continue
         times = torch.tensor(measure(words, node, shape, block, blocks), dtype=torch.float64)  # (blocks, 2)
         own, bare = (block * BATCH / times.median(dim=0).values).tolist()
         logs = (times[:, 1] / times[:, 0]).log()

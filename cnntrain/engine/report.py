@@ -82,10 +82,10 @@ class Report:
     def training(self, state: State, values: dict[str, float], norm: Tensor) -> None:
         """Loss and accuracy since the last report, this step's hyper-parameters, gradient norm and speed.
 
-        TensorBoard gets the hyper-parameters of every step since the last report: the schedule is a function that can be asked again.
+        TensorBoard gets what the schedule gave every step since the last report: it is a function that can be asked again.
         """
         for step in range(max(state.step - self.every, 0), state.step - 1):
-            self.board.scalars({f"optimizer/{name}": value for name, value in (values | self.schedule(step)).items()}, step + 1)
+            self.board.scalars({f"optimizer/{name}": value for name, value in self.schedule(step).items()}, step + 1)
         row = {f"train/{name}": value for name, value in state.take("window").items()}
         row |= {f"optimizer/{name}": value for name, value in values.items()}
         row["optimizer/grad_norm"] = float(norm)
