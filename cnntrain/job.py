@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import sys
 import tempfile
 import traceback
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cnntrain.config import signature
 from cnntrain.config.recipe import Recipe, check
-from cnntrain.errors import CheckpointError, CnntrainError, OutOfMemoryError
+from cnntrain.errors import CheckpointError, CnntrainError, ConfigError, OutOfMemoryError
 from cnntrain.units import Count, Seconds
 
 
@@ -76,7 +77,9 @@ class Job(NamedTuple):
         try:
             return self.recipe(run=run)
         except BaseException as error:
-            if not (folder / "status.json").exists():  # it failed before the task took the run up
+            if isinstance(error, ConfigError) and {path.name for path in folder.iterdir()} <= {"train.log"}:
+                shutil.rmtree(folder)  # nothing was begun but the claim to the folder, so nothing is left
+            elif not (folder / "status.json").exists():  # it failed before the task took the run up
                 run.log("".join(traceback.format_exception(error)))
                 run.status("failed", code=getattr(error, "exit_code", 1), error=str(error) or repr(error))
             raise

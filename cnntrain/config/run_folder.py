@@ -66,7 +66,7 @@ def _claim(path: Path, *, again: bool) -> Path:
         return path
     if not any((path / name).exists() for name in _SIGNS_OF_A_RUN):
         try:
-            os.close(os.open(path / "train.log", os.O_CREAT | os.O_EXCL))
+            os.close(os.open(path / "train.log", os.O_CREAT | os.O_EXCL, 0o666))
             return path
         except FileExistsError:
             pass

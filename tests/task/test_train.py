@@ -145,3 +145,9 @@ def test_what_cannot_be_is_told_before_the_first_step(small, words, error, text)
     with pytest.raises(error, match=text):
         small(*words)
     assert not Path("run/metrics.jsonl").exists() or rows("run") == []
+
+
+def test_a_device_that_is_not_there_leaves_nothing(small):
+    with pytest.raises(ConfigError, match="not a device"):
+        small("machine.device=tpu")
+    assert not Path("run").exists()
