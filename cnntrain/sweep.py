@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnntrain.config import run_folder
+from cnntrain.data.storage import usable_cores
 from cnntrain.errors import CnntrainError, Interrupted, SweepError
 from cnntrain.job import Job, record, tell
 from hydra_plugins.cnntrain_launcher import processes
@@ -173,7 +174,7 @@ def run_stored(folder: Path) -> int:
 
 def num_cores() -> int:
     """The cores that this process may use; OMP_NUM_THREADS may allow fewer, as it does for torch."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(allowed)) if allowed.isdecimal() and int(allowed) > 0 else cores
 

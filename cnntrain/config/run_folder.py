@@ -69,7 +69,7 @@ def _claim(path: Path, *, again: bool) -> Path:
             os.close(os.open(path / "train.log", os.O_CREAT | os.O_EXCL, 0o666))
             return path
         except FileExistsError:
-            pass
+            pass  # another start was quicker: told below, with its number
     lock = path / "run.lock"
     owner = lock.read_text().strip() if lock.is_file() else ""
     raise CheckpointError(

@@ -17,7 +17,7 @@ from cnntrain.config.source import Located, load
 
 PARTS = ("model", "data", "augment", "loss", "optimizer", "schedule", "objective", "weights")
 _DOTTED = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")  # no private name, no look-alike letters
-_FOREIGN = ("torch.nn.", "torchvision.models.")
+FOREIGN = ("torch.nn.", "torchvision.models.")
 
 
 def refusal(target: str, place: str, trust: Sequence[str]) -> str | None:
@@ -26,7 +26,7 @@ def refusal(target: str, place: str, trust: Sequence[str]) -> str | None:
         return None if all(part.isidentifier() for part in target.split(".")) else f"{target!r} is not a dotted name"
     if not _DOTTED.fullmatch(target):
         return f"{target!r} is not a public dotted name"
-    if target.startswith(_FOREIGN) or target.startswith(_rooms(place)):
+    if target.startswith(FOREIGN) or target.startswith(_rooms(place)):
         return None
     if target.startswith("cnntrain."):
         rooms = " or ".join(room.removesuffix(".") for room in _rooms(place))
@@ -37,7 +37,7 @@ def refusal(target: str, place: str, trust: Sequence[str]) -> str | None:
 def disproof(located: Located, trust: Sequence[str], facts: Sequence[str]) -> str | None:
     """Why a target that was found is not what its name says, or None. Only torch's and torchvision's own are imported for it."""
     target = located.target
-    if target.startswith(_FOREIGN) and not _is_listed(target, trust):
+    if target.startswith(FOREIGN) and not _is_listed(target, trust):
         is_model = "." not in located.name and _is_foreign_model(target)
         return None if is_model else f"{target!r} is no model of torch.nn or torchvision.models"
     node = located.definition

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import json
-import math
 import os
 import time
 import traceback
@@ -13,11 +12,12 @@ from typing import Any
 
 import yaml
 
+from cnntrain.config.trust import FOREIGN
 from cnntrain.engine.checkpoint import Checkpoint, read_newest
-from cnntrain.engine.storage import sweep_leftovers, write_text
+from cnntrain.engine.storage import finite, sweep_leftovers, write_text
 from cnntrain.errors import CheckpointError, Interrupted
 
-_KNOWN = ("cnntrain.", "torch.nn.", "torchvision.models.")  # what a stored config may name without being trusted (config/trust.py)
+_KNOWN = ("cnntrain.", *FOREIGN)  # what a stored config may name without being trusted
 
 
 class Run:
@@ -106,7 +106,7 @@ class Run:
     def status(self, state: str, **more: Any) -> None:
         """Write ``status.json``: running, done, failed or interrupted, and what there is to say."""
         facts = {"state": state, "pid": os.getpid(), "seconds": round(self.seconds(), 3), **more}
-        write_text(self.folder / "status.json", json.dumps(_finite(facts), indent=1, allow_nan=False) + "\n")
+        write_text(self.folder / "status.json", json.dumps(finite(facts), indent=1, allow_nan=False) + "\n")
 
     @property
     def trust(self) -> str:
@@ -130,7 +130,7 @@ class Run:
 
     def row(self, values: dict[str, float | int]) -> None:
         """Append a row to ``metrics.jsonl``."""
-        self._metrics.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+        self._metrics.write(json.dumps(finite(values), allow_nan=False) + "\n")
         self.rows += 1
 
     def flush(self) -> None:
@@ -152,12 +152,3 @@ def _targets(tree: Any) -> list[str]:
         own = [tree["_target_"]] if "_target_" in tree else []
         return own + [target for item in tree.values() for target in _targets(item)]
     return [target for item in tree for target in _targets(item)] if isinstance(tree, list | tuple) else []
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: null stands for them."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

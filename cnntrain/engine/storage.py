@@ -1,10 +1,11 @@
 """Files that are whole or not there: every durable write of a run goes through here."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], *, keep: Path | None = None, also: Path | None = None) -> None:
@@ -66,3 +67,12 @@ def sweep_leftovers(folder: Path) -> None:
     """Remove what a killed process left half-written in a run's folder."""
     for path in folder.glob(".tmp-*"):
         path.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

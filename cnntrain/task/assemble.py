@@ -74,5 +74,5 @@ def no_evaluation(model: nn.Module) -> Evaluation | None:
 
 
 def unfetched(model: Recipe) -> Recipe:
-    """The model without its published weights, for where all weights come from a checkpoint: nothing is downloaded."""
+    """The model without its published weights, for where they come from a checkpoint or only shapes are asked: nothing is downloaded."""
     return model.replace(pretrained=False) if model.values.get("pretrained") else model

@@ -17,6 +17,7 @@ from cnntrain.engine.evaluation import evaluating
 from cnntrain.engine.machine import Machine
 from cnntrain.engine.state import judged_prefix, load_weights
 from cnntrain.errors import CheckpointError, DataError, OutOfMemoryError
+from cnntrain.task.assemble import unfetched
 
 
 class Predictor(nn.Module):
@@ -157,9 +158,7 @@ def build_model(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> nn.Module:
         CheckpointError: the weights do not fit the network that its config now makes (the first five differences), or are not finite.
         ConfigError: the config names code that is not trusted.
     """
-    recipe = check(checkpoint.meta["model"]["recipe"], place="model", trust=trust)
-    if recipe.values.get("pretrained"):
-        recipe = recipe.replace(pretrained=False)  # all weights are in the file: nothing is fetched
+    recipe = unfetched(check(checkpoint.meta["model"]["recipe"], place="model", trust=trust))
     with torch.random.fork_rng(devices=[]):  # the random start is overwritten, and should not cost the caller's generator its place
         model = recipe(**checkpoint.meta["model"]["facts"])
     prefix = judged_prefix(checkpoint.tensors)

@@ -3,13 +3,12 @@
 import csv
 import io
 import json
-import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnntrain.engine.storage import write_whole
+from cnntrain.engine.storage import finite, write_whole
 from cnntrain.errors import CheckpointError, ConfigError
 
 
@@ -44,24 +43,11 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
     _write(path, text.getvalue())
 
 
-def finite(tree: Any) -> Any:
-    """The tree with None for every float that is not finite."""
-    if isinstance(tree, dict):
-        return {key: finite(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [finite(value) for value in tree]
-    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
-
-
 def _write(path: Path, text: str) -> None:
     # A file's name may hold bytes that are no UTF-8 (Python carries them as surrogates): they are written back as they were.
     content = text.encode("utf-8", "surrogateescape")
 
     try:
-        write_whole(path, lambda file: _put(file, content))
+        write_whole(path, lambda file: file.write(content))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}", where="out", fix="name a file on storage with room") from error
-
-
-def _put(file: Any, content: bytes) -> None:
-    file.write(content)

@@ -14,7 +14,7 @@ from cnntrain.engine.shapes import layer_table, totals
 from cnntrain.engine.state import judged_prefix
 from cnntrain.engine.terminal import console
 from cnntrain.task import load, sheet
-from cnntrain.task.assemble import build_model, model_facts
+from cnntrain.task.assemble import build_model, model_facts, unfetched
 from cnntrain.units import Count, Duration, Size
 
 
@@ -73,9 +73,7 @@ def planned(
     model: Recipe, dataset: Any, recipes: dict[str, Recipe], described: list[tuple[str, Recipe]], *, epochs: float | str, batch_size: int
 ) -> Plan:
     """The run that the config describes."""
-    if model.values.get("pretrained"):
-        model = model.replace(pretrained=False)  # a shape needs no download
-    network = build_model(model, dataset)
+    network = build_model(unfetched(model), dataset)
     size = f"{dataset.image_size}×{dataset.image_size}×{dataset.in_channels}"
     # A data set that must be fetched is known without it; what is not is left out.
     lines = [("data", f"{dataset.name}: {dataset.num_train:,} to train on · {size} · {len(dataset.classes)} classes")]

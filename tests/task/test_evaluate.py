@@ -11,9 +11,9 @@ from stored import MACHINE, SYNTHETIC, logits_of, make, pictures_of
 from torch.nn.functional import cross_entropy
 
 from cnntrain.config.recipe import check
+from cnntrain.engine.storage import finite
 from cnntrain.errors import CheckpointError, CnntrainError, ConfigError, DataError
 from cnntrain.task.evaluate import evaluate
-from cnntrain.task.results import finite
 
 
 @pytest.fixture
