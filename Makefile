@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all check format bench clean
+.PHONY: help setup train test test-all check format bench bench-gpu bench-peers bench-folders clean
 
 help:  ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/done  ## Make .venv and install cnntrain into it
 
@@ -38,5 +38,20 @@ format: .venv/done  ## Format the code
 bench: .venv/done  ## Images/s of cnntrain beside the bare model's, in one run (minutes)
 	$(BIN)/python bench/throughput.py
 
+bench-gpu: .venv/done  ## The same on one GPU: resnet18, bf16, compiled (minutes)
+	$(BIN)/python bench/gpu.py
+
+bench-peers: bench/peers/.venv/done  ## Images/s beside Lightning, Keras, timm and a hand loop (20 minutes)
+	bench/peers/.venv/bin/python bench/peers/compare.py $(ARGS)
+
+bench-folders: .venv/done  ## Scan, decode, train: folders of 1,000 to 100,000 JPEGs, time and memory each (15 minutes)
+	$(BIN)/python bench/folders.py $(ARGS)
+
+bench/peers/.venv/done: pyproject.toml bench/peers/requirements.txt
+	$(PYTHON) -m venv bench/peers/.venv
+	bench/peers/.venv/bin/pip install --quiet --upgrade pip
+	bench/peers/.venv/bin/pip install --quiet --editable . --requirement bench/peers/requirements.txt
+	@touch $@
+
 clean:  ## Remove .venv and caches (outputs stay)
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv bench/peers/.venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

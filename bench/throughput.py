@@ -1,11 +1,10 @@
 """Training images/s of cnntrain (augmentation, metrics, logging on) beside the bare model's forward, backward and step.
 
-python bench/throughput.py [blocks [lenet5 or resnet20]]
+python bench/throughput.py [blocks [lenet5, resnet20 or resnet18]]
 The bare model trains on one fixed batch that lies ready, normalised, in channels_last. Both run in blocks of some steps, in turn, in one
 process; the ratio is of each block to the one beside it, its interval is Student's over the blocks (on the logarithm).
 """
 
-import math
 import platform
 import sys
 import tempfile
@@ -14,10 +13,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from interleave import Interleaved
+from interleave import Interleaved, ratio
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
 import cnntrain
 from cnntrain.config.recipe import check
@@ -38,6 +36,12 @@ WORK = {
         {"_target_": "cnntrain.model.cifar_resnet.CifarResNet", "depth": 20},
         (3, 32),
         10,
+    ),
+    "resnet18, 32×32×3, crop + flip": (
+        f"model=resnet18 augment=[crop,flip] {SYNTHETIC} data.size=32 data.channels=3",
+        {"_target_": "cnntrain.model.resnet.ResNet", "depth": 18},
+        (3, 32),
+        2,
     ),
 }
 
@@ -94,10 +98,8 @@ def main() -> None:
             continue
         times = torch.tensor(measure(words, node, shape, block, blocks), dtype=torch.float64)  # (blocks, 2)
         own, bare = (block * BATCH / times.median(dim=0).values).tolist()
-        logs = (times[:, 1] / times[:, 0]).log()
-        half = stats.t.ppf(0.975, len(logs) - 1) * float(logs.std()) / math.sqrt(len(logs))
-        low, middle, high = (math.exp(float(logs.mean()) + side) for side in (-half, 0, half))
-        table.add_row(name, f"{own:,.0f}", f"{bare:,.0f}", f"{middle:.3f}", f"{low:.3f} – {high:.3f}", str(len(logs)))
+        low, middle, high = ratio(times.tolist())
+        table.add_row(name, f"{own:,.0f}", f"{bare:,.0f}", f"{middle:.3f}", f"{low:.3f} – {high:.3f}", str(len(times)))
     Console(width=110).print(table)
 
 

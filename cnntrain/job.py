@@ -6,9 +6,9 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cnntrain.config import signature
 from cnntrain.config.recipe import Recipe, check
@@ -26,26 +26,36 @@ class Settings:
 class Limits:
     """The keys below ``sweep``."""
 
-    def __init__(self, *, parallel: Count = 1, job_timeout: Seconds | None = None) -> None:
-        self.parallel, self.job_timeout = parallel, job_timeout
+    def __init__(self, *, parallel: Count | Literal["auto"] = "auto", job_timeout: Seconds | None = None) -> None:
+        self.parallel: int | str = parallel
+        self.job_timeout = job_timeout
 
 
 class Job(NamedTuple):
-    """A checked run. ``config`` is the plain tree that was checked, for ``config.yaml``; ``takes_run``: it has a folder."""
+    """A checked run. ``config`` is the plain tree that was checked, for ``config.yaml``; ``takes_run``: it has a folder.
+
+    ``share``: the threads that a sweep gave it, where the config says nothing of threads.
+    """
 
     recipe: Recipe
     config: dict[str, Any]
     takes_run: bool
     settings: Settings
     limits: Limits
+    share: int | None = None
 
     @classmethod
     def of(
-        cls, tree: Mapping[str, Any], *, files: Mapping[str, str] | None = None, trust: list[str] | None = None, threads: int | None = None
+        cls,
+        tree: Mapping[str, Any],
+        *,
+        files: Mapping[str, str] | None = None,
+        trust: list[str] | None = None,
+        threads: Callable[[Limits, Mapping[str, Any]], int | None] | None = None,
     ) -> "Job":
         """Check a verb's plain tree. ``trust``: it is a stored one, and may name only ours and these modules.
 
-        ``threads``: this job's share of cores, unless the config says how many.
+        ``threads``: this job's share of cores by its limits and its ``machine``, asked unless the config says how many.
 
         Raises:
             ConfigError: all that is wrong with it.
@@ -63,9 +73,10 @@ class Job(NamedTuple):
         for key in [key for key in config if key not in names and (key == "augment" or config[key] is None)]:
             del config[key]  # a data set's fitting augmentation, for a task that has none
         machine = config.get("machine")
-        if threads is not None and isinstance(machine, dict) and machine.get("threads", 0) is None:
-            config["machine"] = {**machine, "threads": threads}
-        return cls(check(config, files=files, trust=trust), config, "run" in names and "run" not in config, settings, limits)
+        share = threads(limits, machine) if threads and isinstance(machine, dict) and machine.get("threads", 0) is None else None
+        if share is not None:
+            config["machine"] = {**machine, "threads": share}
+        return cls(check(config, files=files, trust=trust), config, "run" in names and "run" not in config, settings, limits, share)
 
     def call(self, folder: Path | None, command: list[str]) -> dict[str, Any]:
         """Call the task; if it has a folder, its log and status say how it ended."""

@@ -26,7 +26,7 @@ def make(path, *, data=SYNTHETIC, model=NETWORK, loss=None, average=False, chang
         torch.manual_seed(seed)
         network = check(model, place="model")(**facts)
         enliven(network, dataset)
-        averaged = {f"ema.{name}": value * 0.9 if value.is_floating_point() else value for name, value in network.state_dict().items()}
+        averaged = {f"average.{name}": value * 0.9 if value.is_floating_point() else value for name, value in network.state_dict().items()}
     tensors = {f"model.{name}": value.clone() for name, value in network.state_dict().items()} | (averaged if average else {})
     if change:
         change(tensors)
@@ -50,7 +50,7 @@ def make(path, *, data=SYNTHETIC, model=NETWORK, loss=None, average=False, chang
     }
     write(path, tensors, facts_of_run | meta)
     if average:
-        network.load_state_dict({name.removeprefix("ema."): value for name, value in averaged.items()})
+        network.load_state_dict({name.removeprefix("average."): value for name, value in averaged.items()})
     return network.eval(), dataset
 
 

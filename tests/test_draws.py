@@ -45,6 +45,16 @@ def test_operations_epochs_seeds_and_samples_draw_apart():
     assert len(values.unique()) > 0.999 * len(values)
 
 
+def test_what_is_drawn_once_is_the_same_in_every_epoch_and_apart_from_the_rest():
+    draws = Draws(0, 50)
+    once = at(draws, 0, range(50)).once("flip", 2)
+    assert torch.equal(at(Draws(0, 50), 7, [3, 1], step=4).once("flip", 2), once[[3, 1]])
+    others = [at(Draws(1, 50), 0, range(50)).once("flip", 2), at(draws, 0, range(50)).once("crop", 2)]
+    others += [at(draws, epoch, range(50)).uniform("flip", 2) for epoch in range(2)]
+    assert not any(torch.equal(once, other) for other in others)
+    assert (draws.at(3, 8, torch.arange(2)).epoch, draws.at(3, 8, torch.arange(2)).step) == (3, 8)
+
+
 def test_noise_is_standard_normal_and_white():
     noise = at(Draws(0, 64), 0, range(64)).noise("noise", torch.Size([64, 3, 16, 16])).double()
     assert abs(noise.mean()) < 0.01 and abs(noise.std() - 1) < 0.01

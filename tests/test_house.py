@@ -255,7 +255,8 @@ def test_a_yaml_lists_exactly_its_targets_parameters(path, place, node):
         assert located.definition is not None, f"{located.target} is not defined in the file that it names"
     signature = read(node["_target_"])
     assert not signature.open, f"{signature.target} takes **others, so that no misspelt key can be told"
-    facts = set(FACTS.get(place, ())) if place else set(TASK_FACTS.get(signature.name, ("run",)))
+    group = "augment" if place.startswith("augment.") else place  # whose operations are given its facts
+    facts = set(FACTS.get(group, ())) if place else set(TASK_FACTS.get(signature.name, ("run",)))
     wanted = set(signature.parameters) - facts
     listed = set(node) - {"_target_"}
     if node is not None and set(content(path)) & set(node) == set(node):  # the file's own node, not one within it

@@ -11,9 +11,9 @@ from cnntrain.augment.shift import Shift
 from cnntrain.data.split import Split
 from cnntrain.draws import Draws
 from cnntrain.engine.augmentation import Augmentation
+from cnntrain.engine.average import Ema, Lookahead, NoAverage, Swa
 from cnntrain.engine.checkpoint import read_newest
 from cnntrain.engine.clock import Clock
-from cnntrain.engine.ema import ema
 from cnntrain.engine.evaluation import evaluate
 from cnntrain.engine.inputs import Normalise, TrainBatches
 from cnntrain.engine.loop import fit
@@ -58,6 +58,14 @@ def make_optimizer(name, model):
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}[name](groups, lr=0.01)
 
 
+def make_average(name, model, clock):
+    if name == "lookahead":
+        return Lookahead(model=model, clock=clock, decay=0.8, every=3, power=1.0)
+    if name == "swa":
+        return Swa(model=model, clock=clock, start="20%", every="4it")
+    return Ema(model=model, decay=0.9, every=2) if name == "ema" else NoAverage(model=model)
+
+
 def make_split(samples, seed):
     source = torch.Generator().manual_seed(seed)
     labels = torch.randint(CLASSES, (samples,), generator=source)
@@ -66,8 +74,8 @@ def make_split(samples, seed):
     return Split(images.to(torch.uint8), labels)
 
 
-def train(folder, *, optimizer="sgd", decay=None, microbatch=None, clip=None, patience=None, epochs=3, every=1, kill_at=None, minutes=0.0,
-          precision="fp32", poison=None, on_step=None, val=True, seed=5):  # fmt: skip
+def train(folder, *, optimizer="sgd", average="none", microbatch=None, clip=None, patience=None, epochs=3, every=1, kill_at=None,
+          minutes=0.0, precision="fp32", poison=None, on_step=None, val=True, seed=5):  # fmt: skip
     """Start the run in ``folder``, or go on with it; ``kill_at``: die after so many steps. Returns the state."""
     folder.mkdir(exist_ok=True)
     checkpoint, _ = read_newest(folder)
@@ -81,7 +89,7 @@ def train(folder, *, optimizer="sgd", decay=None, microbatch=None, clip=None, pa
         state = State(
             model=model,
             optimizer=stepper.optimizer,
-            average=ema(model=model, decay=decay, every=2),
+            average=make_average(average, model, clock),
             scaler=stepper.scaler,
             judge=stopping(larger_is_better=True, patience=patience),
         )
@@ -105,13 +113,14 @@ def train(folder, *, optimizer="sgd", decay=None, microbatch=None, clip=None, pa
             return plan(step)
 
         report = Report(run=run, clock=clock, schedule=plan, every="5it", tensorboard=False, progress="off")
+        augmentation = Augmentation([Shift(pixels=1), Flip(p=0.5)])
         fit(
             state,
-            train=TrainBatches(train_split, clock, draws),
+            train=TrainBatches(train_split, clock, draws, augmentation),
             validate=lambda judged: (
                 evaluate(judged, val_split, objective=goal, normalise=normalise, machine=machine, num_classes=CLASSES) if val else None
             ),
-            augmentation=Augmentation([Shift(pixels=1), Flip(p=0.5)]),
+            augmentation=augmentation,
             draws=draws,
             normalise=normalise,
             objective=goal,

@@ -30,7 +30,7 @@ class CutMix:
         side = math.sqrt(1 - draw.beta(self.alpha, self.alpha))
         top, bottom = _interval(draw.integers(height), round(height * side), height)
         left, right = _interval(draw.integers(width), round(width * side), width)
-        partner = torch.from_numpy(draw.permutation(len(images))).to(images.device)
+        partner = draws.partners(draw)
         mixed = images.clone()
         mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
         kept = 1 - (bottom - top) * (right - left) / (height * width)

@@ -17,6 +17,8 @@ from cnntrain.units import Count
 class Cutout:
     """Blank a square of ``size`` pixels with black, or with the picture's own mean colour."""
 
+    samplewise = True
+
     def __init__(self, *, size: Count = 16, fill: Literal["zero", "mean"] = "zero") -> None:
         self.size, self.fill = size, fill
         self.exact_on_bytes = fill == "zero"  # a mean is not a whole number

@@ -20,5 +20,5 @@ class Mixup:
         """Images float (B, C, H, W) and targets (B, K) to the same shapes."""
         draw = draws.batch("mixup")
         share = float(draw.beta(self.alpha, self.alpha))
-        partner = torch.from_numpy(draw.permutation(len(images))).to(images.device)
+        partner = draws.partners(draw)
         return torch.lerp(images[partner], images, share), torch.lerp(targets[partner], targets, share)

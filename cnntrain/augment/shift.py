@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from cnntrain.augment.crop import window
+from cnntrain.augment.crop import move, window
 from cnntrain.draws import BatchDraws
 from cnntrain.units import Size
 
@@ -17,12 +17,14 @@ from cnntrain.units import Size
 class Shift:
     """Move each picture by -pixels ... +pixels along both axes, all (2 * pixels + 1)² movements equally likely."""
 
-    exact_on_bytes = True
+    exact_on_bytes = samplewise = True
 
     def __init__(self, *, pixels: Size = 2, fill: Literal["zeros", "edge"] = "zeros") -> None:
         self.pixels, self.fill = pixels, fill
 
     def __call__(self, images: torch.Tensor, targets: torch.Tensor, draws: BatchDraws) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (B, C, H, W) of any dtype to the same shape; targets unchanged."""
-        padded = F.pad(images, (self.pixels,) * 4, mode="constant" if self.fill == "zeros" else "replicate")
-        return window(padded, 2 * self.pixels, draws.uniform("shift", 2)), targets
+        uniform = draws.uniform("shift", 2)
+        if self.fill == "zeros":
+            return move(images, self.pixels, uniform), targets
+        return window(F.pad(images, (self.pixels,) * 4, mode="replicate"), 2 * self.pixels, uniform), targets

@@ -2,6 +2,7 @@
 
 import codecs
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,10 +23,14 @@ from cnntrain.config import find
 from cnntrain.config.failures import missing, translate
 from cnntrain.config.help import keys
 from cnntrain.config.outline import read
+from cnntrain.config.overlay import lay, split
 from cnntrain.config.quote import quote
 from cnntrain.config.words import leaves, refuse_unknown_keys, refuse_wrong_words
 from cnntrain.errors import ConfigError
 
+_QUOTED_KEY = re.compile(r"""([{,]\s*)["']([^"'{}:,]+)["']\s*:""")  # Hydra's grammar takes no quotes in {"*.bias": 64}; JSON wants them
+_BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+_OUR_SWEEPER = "hydra_plugins.cnntrain_launcher.sweeper.CheckedSweeper"
 # What Hydra, omegaconf and PyYAML raise for what a user wrote; anything else is a bug of ours and passes.
 FAILURES = (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError, AssertionError)
 
@@ -55,10 +60,11 @@ class Composed(NamedTuple):
 
 
 class Composer:
-    """Composes configs of one verb; to be used inside :func:`session`."""
+    """Composes configs of one verb; to be used inside :func:`session`. ``many``: they are a sweep's, and differ in few words."""
 
-    def __init__(self, verb: str, where: Sequence[Path]) -> None:
-        self.verb, self.where = verb, where
+    def __init__(self, verb: str, where: Sequence[Path], *, many: bool = False) -> None:
+        self.verb, self.where, self.many = verb, where, many
+        self._bases: dict[tuple[str, ...], DictConfig] = {}  # of a sweep, by the words that choose files
         self.files = find.files(list(where))
         self.outline = read(self.files[""][verb])
 
@@ -72,7 +78,8 @@ class Composer:
         refuse_wrong_words(overrides, self.verb, self.outline.choices, self.files)
         kept = [override for override in overrides if not self._is_default(override)]
         known = [key.name for key in keys(self.files, self.verb, list(words))]
-        if any(not self._is_group(override) and not _is_known(override.key_or_group, known) for override in kept):
+        own = [override.key_or_group for override in kept if not self._is_group(override)]
+        if any(not _is_known(key, known) for key in own if not key.startswith("hydra.")):
             # Probably a typo, and then composing all of it first would be time lost.
             with told(self):
                 refuse_unknown_keys(kept, self._base(kept), self._is_group, self.files)
@@ -97,13 +104,13 @@ class Composer:
         Another sweeper chooses by itself; then there is one list, without the swept keys.
         """
         overrides = parse(words)
-        hydra = self._compose([override for override in overrides if not override.is_sweep_override()]).hydra
+        hydra = self._unswept(overrides).hydra
         if not str(hydra.sweeper.get("_target_", "")).endswith("BasicSweeper"):
             return [[_line(override) for override in overrides if not override.is_sweep_override()]]
         swept = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
         axes: dict[str, list[str]] = {}
         for override in parse([*swept, *words]):
-            key = override.get_key_element()
+            key = _key(override)
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 raise ConfigError("this sweep has no end", where=_line(override), fix=f"list the values: {key}=1,2,3")
             # Spelled as BasicSweeper spells them, so that its jobs are found again.
@@ -113,8 +120,11 @@ class Composer:
 
     def multirun(self, words: Sequence[str], folder: Path, task_function: Callable[[DictConfig], Any]) -> None:
         """Let Hydra's sweeper and launcher run the jobs, with their folders in ``folder``."""
+        basic = self._unswept(parse(words)).hydra.sweeper["_target_"] == _BASIC_SWEEPER
         kept = [override for override in parse(words) if not self._is_default(override) and override.key_or_group != "hydra.sweep.dir"]
         words = [*self._search_path(), f"hydra.sweep.dir={quote(str(folder))}", *map(_line, kept)]
+        if basic:
+            words.append(f"hydra.sweeper._target_={_OUR_SWEEPER}")
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         try:
@@ -146,21 +156,40 @@ class Composer:
             raise ConfigError(f"the config has no part {package!r}", where="--package", fix="leave it out to see the whole config")
         return OmegaConf.to_yaml(found) if OmegaConf.is_config(found) else f"{found}\n"
 
+    def _unswept(self, overrides: Sequence[Override]) -> DictConfig:
+        """What all jobs of a sweep have in common."""
+        return self._compose([override for override in overrides if not override.is_sweep_override() and not self._is_default(override)])
+
     def _compose(self, overrides: Sequence[Override]) -> DictConfig:
         with told(self):
             try:
-                return hydra_compose(
-                    self.verb, overrides=self._search_path() + [_line(override) for override in overrides], return_hydra_config=True
-                )
+                lines = [_line(override) for override in overrides]
+                return (self._laid_over(lines) if self.many else None) or self._by_hydra(lines)
             except FAILURES:
                 # Which word was it? The tree without single keys knows all right names; if even that fails, it is a file.
                 refuse_unknown_keys(overrides, self._base(overrides), self._is_group, self.files)
                 raise
 
+    def _by_hydra(self, lines: Sequence[str]) -> DictConfig:
+        return hydra_compose(self.verb, overrides=[*self._search_path(), *lines], return_hydra_config=True)
+
+    def _laid_over(self, lines: Sequence[str]) -> DictConfig | None:
+        """The same config from files that were composed before; None where only Hydra can tell, and if only by an error."""
+        try:
+            overrides = parse(lines)
+            parts = split(overrides, self._is_group)
+            if parts is None:
+                return None
+            key = tuple(str(override.input_line) for override in parts[0])
+            if key not in self._bases:
+                self._bases[key] = self._by_hydra(key)
+            return lay(self._bases[key], parts[1], overrides)
+        except FAILURES:
+            return None
+
     def _base(self, overrides: Sequence[Override]) -> dict[str, Any]:
         """The tree that the groups alone make, nothing resolved."""
-        groups = [_line(override) for override in overrides if self._is_group(override)]
-        config = hydra_compose(self.verb, overrides=self._search_path() + groups, return_hydra_config=True)
+        config = self._by_hydra([_line(override) for override in overrides if self._is_group(override)])
         tree = OmegaConf.to_container(config, resolve=False)
         assert isinstance(tree, dict)
         return {str(key): value for key, value in tree.items()}
@@ -222,7 +251,10 @@ def parse(words: Sequence[str]) -> list[Override]:
         try:
             parsed += parser.parse_overrides([word])
         except HydraException as error:
-            raise translate(error, {}, {}) from error
+            try:
+                parsed += parser.parse_overrides([_QUOTED_KEY.sub(r"\1\2:", word)])
+            except HydraException:
+                raise translate(error, {}, {}) from error
     return parsed
 
 
@@ -241,7 +273,19 @@ def _is_known(key: str, known: Sequence[str]) -> bool:
 
 
 def _line(override: Override) -> str:
-    return override.input_line or ""
+    """The word as Hydra is to see it."""
+    line = override.input_line or ""
+    return line.replace(override.get_key_element(), _key(override), 1)
+
+
+def _key(override: Override) -> str:
+    """The word's key. A dict is laid over the one that is there, which may lack its keys: only ``++`` may add some."""
+    key = override.get_key_element()
+    if override.type is not OverrideType.CHANGE:
+        return key
+    swept = override.is_sweep_override()
+    dicts = (str(text).startswith("{") for text in override.sweep_string_iterator()) if swept and override.is_discrete_sweep() else ()
+    return f"++{key}" if any(dicts) or (not swept and isinstance(override.value(), dict)) else key
 
 
 def output_folder() -> Path:

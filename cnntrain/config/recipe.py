@@ -21,15 +21,15 @@ MISSING = "???"  # how YAML writes a value that must still be given
 FACTS: dict[str, tuple[str, ...]] = {
     "model": ("in_channels", "num_classes", "image_size"),
     "data": ("seed",),
-    "augment": (),
+    "augment": ("clock",),  # to each of its operations
     "loss": ("class_counts",),
     "optimizer": ("params",),
     "schedule": ("clock", "lr"),
     "objective": ("loss", "num_classes"),
-    "weights": ("model",),
+    "weights": ("model", "inputs"),
     "machine": (),
     "report": ("run", "clock", "schedule"),
-    "ema": ("model",),
+    "average": ("model", "clock"),
     "stopping": ("larger_is_better",),
     "checkpoint": ("run", "clock", "facts"),
 }
@@ -44,6 +44,7 @@ _SOURCES = {
     "lr": "from optimizer.lr",
     "loss": "from the group loss",
     "model": "from the group model",
+    "inputs": "from the data",
     "larger_is_better": "from the objective",
 }
 
@@ -241,7 +242,7 @@ class _Walk:
 def _facts(place: str, signature: Signature | None) -> tuple[str, ...]:
     """What the run gives to the node at that place."""
     if place:
-        return FACTS.get(place, ())
+        return FACTS.get("augment" if place.startswith("augment.") and place.count(".") == 1 else place, ())
     return TASK_FACTS.get(signature.name, _ANY_TASK) if signature else _ANY_TASK
 
 

@@ -7,11 +7,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cnntrain.data.holdout import held_out_counts, hold_out
+from cnntrain.data.progress import progress
 from cnntrain.data.split import Split
 from cnntrain.data.streamed import StreamedSplit
 from cnntrain.errors import ConfigError, DataError
@@ -24,7 +26,7 @@ class Source:
     """A data set before any choice of the run: what it is, and how each of its published parts is read.
 
     ``read`` gives the part of a name in ``parts``. ``counts`` are the training samples of each class where that is known without reading.
-    ``warnings`` may grow as parts are read.
+    ``warnings`` may grow as parts are read. ``remember(what, compute)`` gives what ``compute`` gave for ``what`` in an earlier run, if any.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Source:
     parts: tuple[str, ...] = ("train", "test")
     counts: list[int] | None = None
     warnings: list[str] = field(default_factory=list)
+    remember: Callable[[str, Callable[[], Any]], Any] = lambda what, compute: compute()
 
 
 class Data:
@@ -115,6 +118,10 @@ class Data:
 
     @cached_property
     def _moments(self) -> tuple[list[float], list[float]]:
+        held_out = f"without the share {self._val} drawn by seed {self._seed}" if self._holds_out else "whole"
+        return self._source.remember(f"mean and std of train, {held_out}", self._measure)
+
+    def _measure(self) -> tuple[list[float], list[float]]:
         if not self.train.resident:
             self.warnings.append("mean and std cost a reading of every training picture; data.mean=[…] data.std=[…] spares that")
         return moments(pixel_histogram(self.train, self.in_channels))
@@ -138,9 +145,11 @@ class Data:
 def pixel_histogram(split: Split | StreamedSplit, channels: int) -> Tensor:
     """How often each byte occurs in each channel: int64 (C, 256)."""
     counts = torch.zeros(channels, 256, dtype=torch.int64)
-    for images, _, _ in split.fetch(torch.arange(len(split)).split(512)):
-        for channel in range(channels):
-            counts[channel] += torch.bincount(images[:, channel].reshape(-1), minlength=256).cpu()
+    with progress("measuring mean and std", len(split)) as advance:
+        for images, _, _ in split.fetch(torch.arange(len(split)).split(512)):
+            for channel in range(channels):
+                counts[channel] += torch.bincount(images[:, channel].reshape(-1), minlength=256).cpu()
+            advance(len(images))
     return counts
 
 

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
-from cnntrain.data.cache import Examined, examine
+from cnntrain.data.cache import Examined, examine, remember
 from cnntrain.data.dataset import Data, Source
 from cnntrain.data.decode import Rules
 from cnntrain.data.scan import Listing, Part, scan
@@ -50,6 +51,7 @@ def folder(
     resident = pixels <= MEMORY_SHARE * available_memory() if residency == "auto" else residency == "resident"
     if "test" not in listing.parts:
         listing.warnings.append(f"{root} has no test part: what is reported is validation accuracy, by which the best epoch was chosen")
+    decoded = Path(cache).expanduser() if cache else cache_folder("folders")
     read = partial(
         _read,
         listing,
@@ -57,14 +59,15 @@ def folder(
         resident=resident,
         skip=on_error == "skip",
         workers=usable_cores() if workers == "auto" else workers,
-        cache=Path(cache).expanduser() if cache else cache_folder("folders"),
+        cache=decoded,
         timeout=timeout,
     )
     # With unreadable pictures left out, only reading tells how many there are.
-    labels = torch.tensor(listing.parts["train"].labels)
+    labels = torch.from_numpy(listing.parts["train"].labels)
     counts = torch.bincount(labels, minlength=len(listing.classes)).tolist() if on_error == "raise" else None
     parts = tuple(listing.parts)
-    source = Source("folder", listing.classes, channels, image_size, read, parts=parts, counts=counts, warnings=listing.warnings)
+    known = partial(remember, part=listing.parts["train"], rules=rules, folder=decoded)
+    source = Source("folder", listing.classes, channels, image_size, read, parts, counts, listing.warnings, known)
     return Data(source, val=val, mean=mean, std=std, seed=seed)
 
 
@@ -73,7 +76,7 @@ def _read(
 ) -> Split | StreamedSplit:
     """One part, with unreadable pictures left out or refused. A streamed part is only looked through if it must be (``skip``)."""
     part = listing.parts[name]
-    labels = torch.tensor(part.labels, dtype=torch.int64)
+    labels = torch.from_numpy(part.labels)
     found = Examined(None, {}, 0)
     if resident or skip:
         found = examine(part, rules, folder=cache, keep=resident, workers=workers)
@@ -81,12 +84,16 @@ def _read(
         listing.warnings.append(f"{name}: {found.several} file(s) have several frames; the first is used")
     if found.unreadable:
         _judge(found.unreadable, part, listing, skip)
-    rows = torch.tensor([row for row in range(len(labels)) if row not in found.unreadable], dtype=torch.int64)
     if not resident:
         split = StreamedSplit(part.root, part.files, labels, rules=rules, workers=workers, timeout=timeout)
     else:
         split = Split(torch.from_numpy(found.pixels), labels, names=part.files)
-    return split.subset(rows) if found.unreadable else split
+    return split.subset(torch.from_numpy(_readable(part, found.unreadable))) if found.unreadable else split
+
+
+def _readable(part: Part, unreadable: dict[int, str]) -> np.ndarray:
+    """The rows of ``part`` that are left: int64 (N,)."""
+    return np.delete(np.arange(len(part.files)), list(unreadable))
 
 
 def _judge(unreadable: dict[int, str], part: Part, listing: Listing, skip: bool) -> None:
@@ -96,9 +103,8 @@ def _judge(unreadable: dict[int, str], part: Part, listing: Listing, skip: bool)
     what = f"{len(unreadable)} of {len(part.files)} pictures of {part.name} cannot be read: {', '.join(names)}{more}"
     if not skip:
         raise DataError(what, where=f"data.root {part.root}", fix="mend or remove them, or data.on_error=skip leaves them out")
-    left = {part.labels[row] for row in range(len(part.files)) if row not in unreadable}
-    gone = sorted({part.labels[row] for row in unreadable} - left)
-    if gone and part.name == "train":
+    gone = np.setdiff1d(part.labels, part.labels[_readable(part, unreadable)])
+    if len(gone) and part.name == "train":
         what = f"no picture of class {listing.classes[gone[0]]} can be read: {', '.join(names)}{more}"
         raise DataError(what, where=f"data.root {part.root}", fix="mend them, or remove the class")
     listing.warnings.append(f"{what}; left out")

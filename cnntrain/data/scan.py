@@ -5,31 +5,41 @@ Order is natural (``2.jpg`` before ``10.jpg``) and the same on every file system
 """
 
 import difflib
+import hashlib
 import os
 import re
 import stat
+from array import array
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cnntrain.data.decode import SUFFIXES
+from cnntrain.data.names import Names
+from cnntrain.data.progress import progress
 from cnntrain.errors import DataError
 
 PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+ENDINGS = tuple(SUFFIXES)
+ZEROS = bytes.maketrans(b"123456789", b"000000000")
+NUMBER = re.compile("0*([0-9]+)")
 
 
 @dataclass
 class Part:
-    """The pictures of train, val or test: file names below ``root`` with ``/``, and of each its label, bytes, time and identity."""
+    """The pictures of train, val or test: file names below ``root`` with ``/``, the label of each (int64 (N,)), and whether it changed.
+
+    ``digest`` is that of all names, sizes and times. Of a file only its name is kept: a folder may hold millions.
+    """
 
     name: str
     root: Path
-    files: list[str] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
-    inodes: list[tuple[int, int]] = field(default_factory=list)
+    files: Names
+    labels: np.ndarray
+    digest: str
 
 
 @dataclass
@@ -41,10 +51,16 @@ class Listing:
     warnings: list[str]
 
 
-def natural(name: str) -> tuple[list[str | int], str]:
-    """A sort key by which numbers within names count as numbers."""
-    pieces = re.split(r"([0-9]+)", name)
-    return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], name
+def natural(names: list[str]) -> list[str]:
+    """Names in the order in which numbers within them count as numbers, and come before any letter."""
+    shapes = os.fsencode("\0".join(names)).translate(ZEROS).split(b"\0")
+    # With numbers of the same widths at the same places in all names, the order of strings is that order.
+    return sorted(names, key=None if shapes.count(shapes[0]) == len(shapes) else _by_numbers)
+
+
+def _by_numbers(name: str) -> str:
+    """A key of one string: a number is NUL, its length and its digits, so that longer ones are larger; names of equal key by themselves."""
+    return NUMBER.sub(lambda number: f"\0{chr(len(number[1]))}{number[1]}", name) + "\0\0" + name
 
 
 def scan(root: Path) -> Listing:
@@ -64,26 +80,29 @@ def scan(root: Path) -> Listing:
 def _scan(root: Path) -> Listing:
     remarks: Counter[str] = Counter()
     homes = _part_folders(root)
-    names = list(_folders(homes["train"]))
-    beside = sum(Path(entry.name).suffix.lower() in SUFFIXES for entry in os.scandir(homes["train"]) if entry.is_file())
+    names = _folders(homes["train"])
+    beside = sum(entry.name.lower().endswith(ENDINGS) for entry in os.scandir(homes["train"]) if entry.is_file())
     if not names:
         what = f"{beside} pictures but no folders" if beside else "no folder in it"
         raise DataError(f"{homes['train']} has {what}", where="data.root", fix="put the pictures of each class into a folder named for it")
     if len(names) < 2:
         raise DataError(f"{homes['train']} has one class only ({names[0]})", where="data.root", fix="add a folder for a second class")
-    parts = {}
-    for part, home in homes.items():
-        present = list(_folders(home))
-        _check_names(part, home, present, names)
-        parts[part] = _part(part, home, names, present, remarks)
+    parts, files = {}, {}
+    with progress(f"scanning {root.name}") as advance:
+        for part, home in homes.items():
+            present = _folders(home)
+            _check_names(part, home, present, names)
+            parts[part], files[part] = _part(part, home, names, present, _Walk(remarks, advance))
     if beside:
         remarks["picture(s) beside the class folders, left out"] += beside
-    shared = set(parts["train"].inodes) & {inode for part in ("val", "test") if part in parts for inode in parts[part].inodes}
+    train = files.pop("train")
+    shared = int(_repeated(np.concatenate([*files.values(), train]))[-len(train) :].sum()) if len(train) else 0
     if shared:
-        remarks["file(s) of train that are also in val or test"] += len(shared)
+        remarks["file(s) of train that are also in val or test"] += shared
     warnings = [f"{root}: {number} {remark}" for remark, number in remarks.items()]
     for part in parts.values():
-        lacking = [name for k, name in enumerate(names) if k not in set(part.labels)]
+        counts = np.bincount(part.labels, minlength=len(names))
+        lacking = [name for name, count in zip(names, counts, strict=True) if not count]
         if lacking and part.name == "train":
             few = ", ".join(lacking[:10])
             raise DataError(f"no pictures in class folder {few}", where=f"data.root {part.root}", fix="put pictures into it, or remove it")
@@ -109,7 +128,7 @@ def _directories(folder: Path) -> Iterator[os.DirEntry]:
 
 
 def _folders(home: Path) -> list[str]:
-    return sorted((entry.name for entry in _directories(home)), key=natural)
+    return natural([entry.name for entry in _directories(home)])
 
 
 def _check_names(part: str, home: Path, present: list[str], names: list[str]) -> None:
@@ -125,50 +144,66 @@ def _check_names(part: str, home: Path, present: list[str], names: list[str]) ->
     )
 
 
-def _part(name: str, home: Path, names: list[str], present: list[str], remarks: Counter[str]) -> Part:
-    part = Part(name, home)
+def _part(name: str, home: Path, names: list[str], present: list[str], walk: "_Walk") -> tuple[Part, np.ndarray]:
+    """The pictures of a part, each file once, and which files they are: (device, inode) of each, uint64 (N, 2)."""
     # Every class folder and those above are known from the start, so that a link to one of them is not walked again as if it were new.
-    seen = {_identity(os.stat(folder)) for folder in (home.parent, home, *(home / each for each in present))}
-    files: set[tuple[int, int]] = set()
-    for label, each in enumerate(names):
-        if each not in present:
-            continue
-        for path, status in _walk(home / each, each, seen, remarks):
-            if _identity(status) in files:
-                remarks["link(s) to a picture that is listed already, left out"] += 1
-                continue
-            files.add(_identity(status))
-            part.files.append(path)
-            part.labels.append(label)
-            part.sizes.append(status.st_size)
-            part.times.append(status.st_mtime_ns)
-            part.inodes.append(_identity(status))
-    return part
+    walk.seen.update(_identity(os.stat(folder)) for folder in (home.parent, home, *(home / each for each in present)))
+    ends = []
+    for each in names:
+        if each in present:
+            walk.through(str(home / each), each)
+        ends.append(len(walk.numbers) // 4)
+    labels = np.repeat(np.arange(len(names)), np.diff(ends, prepend=0))
+    files, table = Names(bytes(walk.names)), np.frombuffer(walk.numbers, dtype=np.uint64).reshape(-1, 4)
+    repeated = _repeated(table[:, 2:])
+    if repeated.any():
+        walk.remarks["link(s) to a picture that is listed already, left out"] += int(repeated.sum())
+        once = np.flatnonzero(~repeated)
+        files, table, labels = Names.of(files.subset(once)), table[once], labels[once]
+    digest = hashlib.blake2b(files.joined, digest_size=16)
+    digest.update(table[:, :2].tobytes())
+    return Part(name, home, files, labels, digest.hexdigest()), table[:, 2:]
 
 
-def _walk(folder: Path, prefix: str, seen: set[tuple[int, int]], remarks: Counter[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """All pictures below a class folder in natural order, hidden names left out: (path below the part's root, status)."""
-    with os.scandir(folder) as entries:
-        ordered = sorted(entries, key=lambda entry: natural(entry.name))
-    for entry in ordered:
-        if entry.name.startswith("."):
-            continue
-        try:
-            status = entry.stat()
-        except OSError:
-            remarks["link(s) to nowhere, left out"] += 1
-            continue
-        path = f"{prefix}/{entry.name}"
-        if stat.S_ISDIR(status.st_mode):
-            if _identity(status) in seen:
-                remarks["link(s) to a folder that is read already, not followed"] += 1
+class _Walk:
+    """Goes through folders and notes the pictures: the name of each, and size, time, device and inode as four numbers."""
+
+    def __init__(self, remarks: Counter[str], advance: Callable[[int], None]) -> None:
+        self.remarks, self.advance = remarks, advance
+        self.seen: set[tuple[int, int]] = set()
+        self.names, self.numbers = bytearray(), array("Q")
+
+    def through(self, folder: str, prefix: str) -> None:
+        """Note all pictures below a folder in natural order, hidden names left out."""
+        with os.scandir(folder) as entries:
+            found = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
+        for name in natural(list(found)):
+            self.advance(1)
+            entry = found.pop(name)  # it keeps its status for as long as it lives
+            try:
+                status = entry.stat()
+            except OSError:
+                self.remarks["link(s) to nowhere, left out"] += 1
                 continue
-            seen.add(_identity(status))
-            yield from _walk(Path(entry.path), path, seen, remarks)
-        elif not stat.S_ISREG(status.st_mode) or os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
-            remarks["file(s) that are no pictures, left out"] += 1
-        else:
-            yield path, status
+            if stat.S_ISDIR(status.st_mode):
+                if _identity(status) in self.seen:
+                    self.remarks["link(s) to a folder that is read already, not followed"] += 1
+                    continue
+                self.seen.add(_identity(status))
+                self.through(entry.path, f"{prefix}/{name}")
+            elif not stat.S_ISREG(status.st_mode) or not name.lower().endswith(ENDINGS):
+                self.remarks["file(s) that are no pictures, left out"] += 1
+            else:
+                self.names += os.fsencode(f"{prefix}/{name}\0")
+                self.numbers.extend((status.st_size, status.st_mtime_ns & (1 << 64) - 1, status.st_dev, status.st_ino))
+
+
+def _repeated(files: np.ndarray) -> np.ndarray:
+    """Which rows of (device, inode) (N, 2) are of a file that stands further up: bool (N,)."""
+    order = np.lexsort(files.T)  # equal ones stay in their order
+    again = np.zeros(len(files), dtype=bool)
+    again[order[1:]] = (files[order[1:]] == files[order[:-1]]).all(axis=1)
+    return again
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -9,6 +9,10 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from cnntrain.data.arrival import arriving
+from cnntrain.data.names import Names
+from cnntrain.draws import send
+
 DEVICE_SHARE = 0.5  # of the device's free memory that pixels may take; the rest belongs to the model
 
 
@@ -23,7 +27,7 @@ class Split:
         labels: Tensor,
         *,
         rows: Tensor | None = None,
-        names: list[str] | None = None,
+        names: Names | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.images, self.labels, self.rows, self.names = images, labels, rows, names
@@ -32,20 +36,33 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a picture."""
+        return self.images[0].numel()
+
     def fetch(self, orders: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """For each index tensor (B,): uint8 pictures (B, C, H, W), int64 labels (B,) and the index (B,), on this part's device."""
-        home = self.images.device
+        if self.images.device.type != self.device.type:  # the pixels stay on the host: each batch goes to the device
+            for images, index in arriving(self._gathered(orders), self.device):
+                yield images, self.labels.index_select(0, index), index
+            return
         for order in orders:
-            order = order.to(home, non_blocking=True)
+            index = send(order, self.images.device)
             # index_select copies whole rows: an order of magnitude faster on uint8 than images[order].
-            images = self.images.index_select(0, order if self.rows is None else self.rows.index_select(0, order))
-            index = order.to(self.device, non_blocking=True)
-            yield images.to(self.device, non_blocking=True), self.labels.index_select(0, index), index
+            images = self.images.index_select(0, index if self.rows is None else self.rows.index_select(0, index))
+            yield images, self.labels.index_select(0, index), index
+
+    def _gathered(self, orders: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pictures and index of each batch on the host; for CUDA in pinned memory, from which the device copies by itself."""
+        for order in orders:
+            images = torch.empty((len(order), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+            yield torch.index_select(self.images, 0, order if self.rows is None else self.rows[order], out=images), order
 
     def subset(self, index: Tensor) -> "Split":
         """The samples ``index`` (N,) as a part of their own that shares these pixels."""
         rows = index if self.rows is None else self.rows[index]
-        names = None if self.names is None else [self.names[i] for i in index.tolist()]
+        names = None if self.names is None else self.names.subset(index)
         return Split(self.images, self.labels[index], rows=rows, names=names, device=self.device)
 
     def to(self, device: torch.device | str) -> "Split":

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
+from cnntrain.data.arrival import arriving
 from cnntrain.data.decode import Rules, UnreadableError, decode, pillow_rules
+from cnntrain.data.names import Names
 from cnntrain.data.storage import be_a_worker
 from cnntrain.errors import DataError
 
@@ -35,7 +37,7 @@ class Broken:
 class Pictures:
     """The files, as a data set of batches: a list of rows in, (uint8 (B, C, S, S), rows (B,)) or Broken out. Sent to the workers."""
 
-    def __init__(self, root: Path, names: list[str], rules: Rules, reading: Tensor | None = None) -> None:
+    def __init__(self, root: Path, names: Names, rules: Rules, reading: Tensor | None = None) -> None:
         self.root, self.names, self.rules = str(root), names, rules
         self.reading = reading  # shared, int64 (workers, 2): each one's process id and the row it is at, to tell a hang or a kill by name
 
@@ -73,7 +75,7 @@ class StreamedSplit:
     def __init__(
         self,
         root: Path,
-        names: list[str],
+        names: Names,
         labels: Tensor,
         *,
         rules: Rules,
@@ -87,15 +89,20 @@ class StreamedSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a decoded picture."""
+        return self.rules.channels * self.rules.image_size**2
+
     def subset(self, index: Tensor) -> "StreamedSplit":
         """The samples ``index`` (N,) as a part of their own."""
-        return self._with([self.names[i] for i in index.tolist()], self.labels[index], self.device)
+        return self._with(self.names.subset(index), self.labels[index], self.device)
 
     def to(self, device: torch.device | str) -> "StreamedSplit":
         """The same part for batches on ``device``."""
-        return self._with(self.names, self.labels, torch.device(device))
+        return self._with(self.names, self.labels.to(device), torch.device(device))  # labels are few: all of them go there at once
 
-    def _with(self, names: list[str], labels: Tensor, device: torch.device) -> "StreamedSplit":
+    def _with(self, names: Names, labels: Tensor, device: torch.device) -> "StreamedSplit":
         return StreamedSplit(self.root, names, labels, rules=self.rules, workers=self.workers, timeout=self.timeout, device=device)
 
     def fetch(self, orders: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -104,6 +111,11 @@ class StreamedSplit:
         Raises:
             DataError: a picture cannot be read, or a worker was killed or hangs; the message names the picture.
         """
+        for images, index in arriving(self._read(orders), self.device):
+            yield images, self.labels.index_select(0, index), index
+
+    def _read(self, orders: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pictures and index of each batch on the host."""
         lists = (order.tolist() for order in orders)
         for found in self._in_workers(lists) if self.workers else map(Pictures(self.root, self.names, self.rules).__getitems__, lists):
             if isinstance(found, Broken):
@@ -112,9 +124,7 @@ class StreamedSplit:
                     where="data folder",
                     fix="restore the file and resume; data.on_error=skip leaves out what is unreadable at the start",
                 )
-            images, index = found
-            labels = self.labels[index]
-            yield tuple(tensor.to(self.device, non_blocking=True) for tensor in (images, labels, index))
+            yield found
 
     def _in_workers(self, lists: Iterator[list[int]]) -> Iterator[tuple[Tensor, Tensor] | Broken]:
         batches, workers = None, set()

@@ -52,8 +52,11 @@ class Board(NoBoard):
 
     def scalars(self, row: dict[str, float], step: int) -> None:
         """Scalars by tag."""
-        for tag, value in row.items():
-            self.writer.add_scalar(tag, value, step)
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        # One event with all of them: add_scalar writes one a value, which took 2 % of LeNet's training time.
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in row.items()]
+        self.writer.file_writer.add_summary(Summary(value=values), step)
 
     def pictures(self, tag: str, images: Tensor, step: int) -> None:
         """Pictures (B,C,H,W) as one grid."""

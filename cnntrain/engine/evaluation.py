@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cnntrain.engine.inputs import Normalise, Split
 from cnntrain.engine.machine import Machine
 from cnntrain.engine.metrics import Evaluation, collect, judge
+from cnntrain.engine.views import Views, averaged
 from cnntrain.errors import DataError
 
 
@@ -32,8 +33,9 @@ def evaluate(
     machine: Machine,
     num_classes: int,
     batch_size: int = 256,
+    tta: Views = "none",
 ) -> Evaluation:
-    """Judge a model, already placed on its machine, on all samples of a split.
+    """Judge a model, already placed on its machine, on all samples of a split, each by the views that ``tta`` names.
 
     The result does not depend on the batch size (but for what the kernels themselves round), the loss and the accuracy are a plain loop's.
     The host waits for the device once, at the end.
@@ -50,8 +52,7 @@ def evaluate(
             labels = labels.to(machine.device, non_blocking=True)
             inputs = normalise(images)
             with machine.autocast():
-                logits = model(inputs)
-            logits = logits.float()  # as in training, the loss of half-precision logits is taken in full precision
+                logits = averaged(model, inputs, tta)  # in float32: as in training, the loss is taken in full precision
             figures.append(judge(logits, labels, objective.loss(logits, objective.targets(labels))))
     evaluation = Evaluation(collect(figures), num_classes)
     assert len(evaluation) == len(split), f"{len(evaluation)} samples were fetched of a split of {len(split)}"

@@ -17,6 +17,11 @@ from cnntrain.units import Count
 class Machine:
     """One device and how it is used. Nothing is touched before :meth:`session`.
 
+    ``compile`` is torch.compile's mode (true: its default). ``reduce-overhead`` records the kernels as CUDA graphs, which pays where they
+    are so short that the host cannot launch them fast enough (on a CPU it is the default); ``max-autotune`` tries kernels out, for minutes,
+    and records them, too. Each batch size is compiled as fixed: an epoch's smaller last batch costs one more compilation when it first
+    comes (so do those of the evaluation), where one kernel for any size would be slower in every other step.
+
     Raises:
         ConfigError: this machine has no such device.
     """
@@ -28,11 +33,12 @@ class Machine:
         threads: Count | None = None,
         precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32",
         channels_last: bool = True,
-        compile: bool = False,
+        compile: bool | Literal["default", "reduce-overhead", "max-autotune"] = False,
         deterministic: bool = False,
     ) -> None:
         self.device = find_device(device)
-        self.threads, self.precision, self.compile, self.deterministic = threads, precision, compile, deterministic
+        self.threads, self.precision, self.deterministic = threads, precision, deterministic
+        self.compile = "default" if compile is True else compile or None
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
     @contextmanager
@@ -50,7 +56,7 @@ class Machine:
             torch.set_num_threads(self.threads)
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when the device is first used
-        torch.use_deterministic_algorithms(self.deterministic)
+        _use_deterministic_algorithms(self.deterministic)
         torch.backends.cudnn.benchmark = not self.deterministic
         torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = self.precision == "tf32"  # for convolutions, which the line before does not reach
@@ -64,8 +70,10 @@ class Machine:
                 f"Out of memory on {self.device}", where=str(error).splitlines()[0][:120], fix="microbatch=32 (same result in less memory)"
             ) from error
         finally:
+            if self.compile:
+                torch.compiler.reset()  # torch compiles one code only so often: a sweep's later jobs would run as they are
             torch.set_num_threads(before[0])
-            torch.use_deterministic_algorithms(before[1])
+            _use_deterministic_algorithms(before[1])
             torch.set_float32_matmul_precision(before[2])
             torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = cudnn
 
@@ -79,15 +87,21 @@ class Machine:
         """The model on the device, in the memory format, compiled in place if asked for (names stay as they are)."""
         model = model.to(self.device).to(memory_format=self.memory_format)
         if self.compile:
-            model.compile()
+            model.compile(mode=self.compile, dynamic=False)
         return model
 
     def describe(self) -> str:
         """One line for the user: what this run uses."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{torch.get_num_threads()} threads"
         layout = "channels_last" if self.memory_format == torch.channels_last else "contiguous"
-        words = [f"{self.device} ({name})", self.precision, layout, *(["compiled"] if self.compile else [])]
+        words = [f"{self.device} ({name})", self.precision, layout, *([f"compiled ({self.compile})"] if self.compile else [])]
         return " · ".join(words + (["deterministic"] if self.deterministic else []))
+
+
+def _use_deterministic_algorithms(wanted: bool) -> None:
+    """As torch's function, which imports the compiler (3 s), but only where something changes."""
+    if wanted != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(wanted)
 
 
 def find_device(name: str) -> torch.device:

@@ -1,8 +1,9 @@
 """Pictures for TensorBoard and files: all of them uint8 RGB arrays (H,W,3)."""
 
+import functools
+import importlib.util
 import io
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,41 +19,69 @@ def confusion_picture(confusion: Tensor, classes: Sequence[str], *, title: str =
     """A confusion matrix (K,K), rows the truth, as a picture: uint8 (H,W,3).
 
     A cell's colour is the square root of its share of the row (of that class's samples), so that rare mistakes are seen too; its number
-    is the count, written where there is room for it. Of very many classes every n-th is named.
+    is the count, written where there is room for it. Of very many classes every n-th is named. Drawn by PIL: matplotlib's import alone
+    takes a second, at the end of every run.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from PIL import Image, ImageDraw
 
     counts = confusion.cpu().double().numpy()
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     numbered = len(counts) <= MOST_NUMBERED
     every = -(-len(counts) // MOST_NAMED)
     names = {place: shorten(classes[place]) for place in range(0, len(counts), every)}
-    font = 9 if numbered else 7  # points; the box below is in inches, of 100 dots each
-    margin = 0.5 + max(map(len, names.values())) * font * 0.0095
-    side = min(max(len(counts) * (0.45 if numbered else 0.15), 3.0), 18.0)
-    width = margin + side + 0.4
-    # Not pyplot, which keeps every figure; nor axes with ticks and automatic margins, which take seconds for 100 names.
-    figure = Figure(figsize=(width, width), dpi=100)
-    axes = figure.add_axes((margin / width, margin / width, side / width, side / width))
-    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_axis_off()
-    plain: dict[str, Any] = {"fontsize": font, "parse_math": False}  # a dollar sign in a name is no formula
-    low, high = -0.5 - 0.06 * len(counts) / side, len(counts) - 0.5 + 0.06 * len(counts) / side  # just outside the matrix
+    font, large = _font(13 if numbered else 10), _font(14)
+    margin = 40 + int(max(map(font.getlength, names.values())))  # on the left and below, for the names
+    side = min(max(len(counts) * (45 if numbered else 15), 300), 1800)
+    cell, top = side / len(counts), 40
+    picture = Image.new("RGB", (margin + side + 40, top + side + margin), "white")
+    matrix = Image.fromarray(_blues(np.sqrt(shares)))
+    picture.paste(matrix.resize((side, side), Image.Resampling.NEAREST), (margin, top))
+    draw = ImageDraw.Draw(picture)
     for place, name in names.items():
-        axes.text(low, place, name, ha="right", va="center", **plain)
-        axes.text(place, high, name, ha="center", va="top", rotation=90, **plain)
+        middle = (place + 0.5) * cell
+        draw.text((margin - 6, top + middle), name, "black", font, anchor="rm")
+        upright = _upright(name, font)
+        picture.paste(upright, (round(margin + middle - upright.width / 2), top + side + 6))
     for row, column in np.argwhere(counts > 0) if numbered else ():
         colour = "white" if shares[row, column] > 0.35 else "black"
-        axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    figure.text(0.5, 1 - 0.1 / width, title, ha="center", va="top", fontsize=10, parse_math=False)
-    figure.text(0.08 / width, (margin + side / 2) / width, "truth", ha="left", va="center", rotation=90, fontsize=10)
-    figure.text((margin + side / 2) / width, 0.08 / width, "predicted", ha="center", va="bottom", fontsize=10)
-    canvas = FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a name in a script that the font lacks is drawn as boxes
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+        at = margin + (column + 0.5) * cell, top + (row + 0.5) * cell
+        draw.text(at, f"{counts[row, column]:.0f}", colour, _font(11), anchor="mm")
+    draw.text((picture.width / 2, 10), shorten(title, width=80), "black", large, anchor="ma")
+    truth = _upright("truth", large)
+    picture.paste(truth, (6, top + (side - truth.height) // 2))
+    draw.text((margin + side / 2, picture.height - 6), "predicted", "black", large, anchor="md")
+    return np.array(picture)
+
+
+def _blues(values: np.ndarray) -> np.ndarray:
+    """From nearly white (0) to dark blue (1): float (H,W) in [0,1] → uint8 (H,W,3)."""
+    colours = np.array([(247, 251, 255), (158, 202, 225), (49, 130, 189), (8, 48, 107)])
+    channels = [np.interp(values, (0.0, 0.375, 0.7, 1.0), colours[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+@functools.cache
+def _font(size: int) -> Any:
+    """DejaVu Sans of so many pixels, which has the letters of most alphabets, from matplotlib's files; otherwise PIL's own."""
+    from PIL import ImageFont
+
+    spec = importlib.util.find_spec("matplotlib")
+    folders = spec.submodule_search_locations if spec is not None else None
+    try:
+        return ImageFont.truetype(f"{folders[0]}/mpl-data/fonts/ttf/DejaVuSans.ttf" if folders else "DejaVuSans.ttf", size)
+    except OSError:
+        return ImageFont.load_default(size)
+
+
+def _upright(text: str, font: Any) -> Any:
+    """Text that is read from below, as a picture of its own size."""
+    from PIL import Image, ImageDraw
+
+    _, top, right, bottom = font.getbbox(text, anchor="ls")
+    ascent, descent = max(1, math.ceil(-top)), max(1, math.ceil(bottom))
+    picture = Image.new("RGB", (max(1, math.ceil(right)), ascent + descent), "white")
+    ImageDraw.Draw(picture).text((0, ascent), text, "black", font, anchor="ls")
+    return picture.transpose(Image.Transpose.ROTATE_90)
 
 
 def shorten(name: str, *, width: int = 24) -> str:

@@ -1,8 +1,10 @@
 """The live display: a bar in a terminal, plain lines elsewhere."""
 
+import io
 import sys
 from typing import Literal
 
+from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -21,7 +23,7 @@ class Progress:
         # No refresh thread: it would take a share of the cores that train. The bar moves when the loop reports.
         self.bar = Bar(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=10),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(compact=True),
@@ -56,10 +58,12 @@ class Progress:
         if self.bar.disable:
             return
         epoch = min((step - 1) // self.clock.steps_per_epoch + 1, self.clock.num_epochs)
-        figures = f"loss {row.get('train/loss', 0):.3f} · lr {row['optimizer/lr']:.2g} · {row.get('speed/images_per_second', 0):,.0f} img/s"
+        figures = f"loss {row.get('train/loss', 0):.3f} · lr {row['optimizer/lr']:.2g}"
+        if "speed/images_per_second" in row:
+            figures += f" · {row['speed/images_per_second']:,.0f} img/s · data {100 * row['speed/waiting_for_data']:.0f} %"
         self.bar.update(self.task, completed=step, epoch=f"{epoch}/{self.clock.num_epochs}", figures=figures, refresh=True)
 
-    def epoch(self, epoch: int, step: int, row: dict[str, float], *, best: bool) -> str:
+    def epoch(self, epoch: int, row: dict[str, float], *, best: bool) -> str:
         """One line for the epoch that is done; returns it."""
         words = [f"epoch {epoch:>{len(str(self.clock.num_epochs))}}/{self.clock.num_epochs}"]
         for part, name in (("epoch", "train"), ("val", "val")):
@@ -70,3 +74,10 @@ class Progress:
         line = "  ".join(words) + ("  best" if best else "")  # within 80 columns up to epoch 100/100
         self.line(line)
         return line
+
+
+def as_text(table: Table) -> str:
+    """A table as plain text of at most 80 columns, for the run's log."""
+    text = io.StringIO()
+    Console(file=text, width=80).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

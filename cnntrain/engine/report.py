@@ -5,25 +5,31 @@ Wall-clock figures stand under ``speed/``; all others are the same in a run that
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from torch import Tensor
 
 from cnntrain.engine.board import Board, NoBoard
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.evaluation import Evaluation
-from cnntrain.engine.progress import Progress
+from cnntrain.engine.profile import TRACE, NoProfile, Profile
+from cnntrain.engine.progress import Progress, as_text
 from cnntrain.engine.run import Run
 from cnntrain.engine.state import State
 from cnntrain.units import Duration, Size
 
-T = TypeVar("T")
+Batch = tuple[Tensor, Tensor, Tensor]
+_SLOW_START = 1.0, 10.0  # seconds, and times a later step, from which the first step is told on the terminal
 
 
 class Report:
     """Says how training goes, every ``every`` steps and after each evaluation.
 
-    ``images`` of the first augmented batch are shown in TensorBoard; ``histograms`` adds those of weights after each evaluation.
+    ``images`` of the first augmented batch are shown in TensorBoard; ``histograms`` adds those of weights after each evaluation;
+    ``profile`` tells where the time goes (see ``engine/profile.py``).
+
+    The first step of each batch size (an epoch's last batch is a smaller one) compiles, chooses kernels and fills caches: it counts in
+    no speed. The very first one is told by itself.
     """
 
     def __init__(
@@ -37,12 +43,17 @@ class Report:
         images: Size = 16,
         histograms: bool = False,
         progress: Literal["auto", "bar", "lines", "off"] = "auto",
+        profile: bool = False,
     ) -> None:
         self.run, self.clock, self.schedule = run, clock, schedule
         self.every, self.images, self.histograms = clock.steps(every), images, histograms
         self.progress = Progress(clock, progress)
         start = run.checkpoint.meta["step"] if run.checkpoint else 0
         self.board = Board(run.folder, purge_step=start + 1) if tensorboard else NoBoard()
+        self.profile = Profile(run.folder) if profile else NoProfile()
+        self._sizes: set[int] = set()  # of the batches so far
+        self._first, self._first_step = _Stopwatch(), 0.0
+        self._told = False
         self._epoch = _Stopwatch()
         self._window = _Stopwatch()
         self._run = _Stopwatch()
@@ -58,7 +69,7 @@ class Report:
         if text:
             self.say(f"warning: {text}")
 
-    def waiting(self, batches: Iterator[T]) -> Iterator[T]:
+    def waiting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches, noting how long each was waited for and how long the step took."""
         self.progress.start()
         asked = time.perf_counter()
@@ -66,8 +77,14 @@ class Report:
             got = time.perf_counter()
             yield batch
             done = time.perf_counter()
-            for watch in (self._window, self._epoch, self._run):
-                watch.add(waited=got - asked, worked=done - got, steps=1)
+            size = len(batch[0])
+            if not self._sizes:
+                self._first_step = done - asked
+                self.run.facts["seconds_to_first_step"] = round(self.run.seconds(), 3)
+            counted = (self._window, self._epoch, self._run) if size in self._sizes else (self._first,)
+            self._sizes.add(size)
+            for watch in counted:
+                watch.add(waited=got - asked, worked=done - got, images=size)
             asked = time.perf_counter()
 
     def due(self, step: int) -> bool:
@@ -89,10 +106,11 @@ class Report:
         row = {f"train/{name}": value for name, value in state.take("window").items()}
         row |= {f"optimizer/{name}": value for name, value in values.items()}
         row["optimizer/grad_norm"] = float(norm)
-        row |= self._window.speed(self.clock.batch_size)
+        row |= self._window.speed()
         self._window = _Stopwatch()
         self._write(state.step, row)
         self.progress.step(state.step, row)
+        self._tell_first_step()
 
     def evaluation(self, state: State, evaluation: Evaluation | None, *, best: bool) -> None:
         """An epoch's end: its training loss, and the evaluation if there was one.
@@ -103,15 +121,16 @@ class Report:
         state.check_finite()
         row = {f"epoch/{name}": value for name, value in state.take("epoch").items()}
         row |= {f"val/{name}": value for name, value in (evaluation.metrics if evaluation else {}).items()}
-        speed = self._epoch.speed(self.clock.batch_size)
+        speed = self._epoch.speed()
         self._epoch = _Stopwatch()
         self._write(state.step, row | speed)
         if evaluation is not None and best:
             self._best = evaluation
         if self.histograms:
             self.board.histograms(state.average.model, state.step)
-        line = self.progress.epoch(state.epoch, state.step, row | speed, best=best)
-        self.run.log(line)
+        self._tell_first_step()
+        line = self.progress.epoch(state.epoch, row | speed, best=best)
+        self.run.log(f"{line}  {waiting_for_data(speed)}" if speed else line)
         self.run.flush()
         self.board.flush()
 
@@ -126,12 +145,37 @@ class Report:
         if self._best is not None:
             self.board.confusion("val/confusion", self._best.confusion, classes, state.step)
         self.board.settings(settings)
-        return self._run.speed(self.clock.batch_size).get("speed/images_per_second", 0.0)
+        return self._speed().get("speed/images_per_second", 0.0)
+
+    def pace(self) -> str:
+        """How fast the run trained, in words, and the share of that time in which it waited for data."""
+        speed = self._speed()
+        return f"{speed['speed/images_per_second']:,.0f} images/s while training · {waiting_for_data(speed)}" if speed else "no step"
 
     def close(self) -> None:
-        """Take the display away and close the files, however the run ends."""
+        """Take the display away, tell the profile and close the files, however the run ends."""
         self.progress.stop()
+        table = self.profile.table()
+        if table is not None:
+            self.progress.table(table)
+            self.run.log(as_text(table))
+            if (self.run.folder / TRACE).exists():
+                self.say(f"trace {self.run.folder / TRACE}: open it in ui.perfetto.dev or chrome://tracing")
         self.board.close()
+
+    def _speed(self) -> dict[str, float]:
+        return self._run.speed() or self._first.speed()
+
+    def _tell_first_step(self) -> None:
+        """Once there are later steps to compare with: when the first one was done, and what it took if that was much more."""
+        if self._told or not self._run.images:
+            return
+        self._told = True
+        first, later = self._first_step, self._run.seconds * self.clock.batch_size / self._run.images
+        start = self.run.facts["seconds_to_first_step"]
+        words = f"first step done after {start:.1f} s: it took {first:.2f} s (compilation, choice of kernels), a later one {later:.3f} s"
+        least, times = _SLOW_START
+        (self.say if first > max(least, times * later) else self.run.log)(words)
 
     def _write(self, step: int, row: dict[str, float]) -> None:
         self.run.row({"step": step, **row})
@@ -139,21 +183,30 @@ class Report:
 
 
 class _Stopwatch:
-    """Time waited for data, time worked, and steps done."""
+    """Seconds waited for data, seconds worked, and the images of those steps."""
 
     def __init__(self) -> None:
         self.waited = self.worked = 0.0
-        self.steps = 0
+        self.images = 0
 
-    def add(self, *, waited: float, worked: float, steps: int) -> None:
+    def add(self, *, waited: float, worked: float, images: int) -> None:
         """Add one step."""
         self.waited += waited
         self.worked += worked
-        self.steps += steps
+        self.images += images
 
-    def speed(self, batch_size: int) -> dict[str, float]:
-        """Images per second and the share of time waiting for data."""
-        total = self.waited + self.worked
-        if not self.steps or total <= 0:
+    @property
+    def seconds(self) -> float:
+        """All of them."""
+        return self.waited + self.worked
+
+    def speed(self) -> dict[str, float]:
+        """Images per second and the share of time waiting for data; nothing where there was no step."""
+        if not self.images or self.seconds <= 0:
             return {}
-        return {"speed/images_per_second": self.steps * batch_size / total, "speed/waiting_for_data": self.waited / total}
+        return {"speed/images_per_second": self.images / self.seconds, "speed/waiting_for_data": self.waited / self.seconds}
+
+
+def waiting_for_data(speed: dict[str, float]) -> str:
+    """The share of time waiting for data, in words."""
+    return f"{100 * speed['speed/waiting_for_data']:.0f} % waiting for data"

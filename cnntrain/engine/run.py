@@ -34,6 +34,7 @@ class Run:
     ) -> None:
         self.folder, self.config, self.command = Path(folder), config, command or []
         self.checkpoint = checkpoint
+        self.facts: dict[str, Any] = {}  # for status.json, however the run ends
         self.result: dict[str, Any] = {}
         self.rows = 0
         self._started = time.monotonic()
@@ -105,7 +106,7 @@ class Run:
 
     def status(self, state: str, **more: Any) -> None:
         """Write ``status.json``: running, done, failed or interrupted, and what there is to say."""
-        facts = {"state": state, "pid": os.getpid(), "seconds": round(self.seconds(), 3), **more}
+        facts = {"state": state, "pid": os.getpid(), "seconds": round(self.seconds(), 3), **self.facts, **more}
         write_text(self.folder / "status.json", json.dumps(finite(facts), indent=1, allow_nan=False) + "\n")
 
     @property

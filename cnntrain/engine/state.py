@@ -1,6 +1,6 @@
 """Everything that training changes: what a checkpoint must hold for a run to go on as if it had never stopped.
 
-Names in the file: ``model.NAME``, ``ema.NAME``, ``optimizer.NAME/KEY`` (a parameter's name and the optimizer's key for it),
+Names in the file: ``model.NAME``, ``average.NAME``, ``optimizer.NAME/KEY`` (a parameter's name and the optimizer's key for it),
 ``generator.cpu`` and ``generator.device`` (dropout's; every other draw is a function of position), ``sums.window`` and ``sums.epoch``.
 """
 
@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnntrain.engine.average import Average
 from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.clock import Clock
-from cnntrain.engine.ema import Average, NoAverage
 from cnntrain.engine.stopping import Judge
 from cnntrain.errors import CheckpointError, DivergedError
 
@@ -27,7 +27,7 @@ class State:
         *,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        average: Average | NoAverage,
+        average: Average,
         scaler: torch.amp.GradScaler,
         judge: Judge,
     ) -> None:
@@ -37,19 +37,15 @@ class State:
         self.device = next(model.parameters()).device
         # float64, so that an epoch of a million samples still counts every one of them
         self._sums_on = torch.device("cpu") if self.device.type == "mps" else self.device  # which has no float64
-        self.sums = {name: torch.zeros(len(STATISTICS), dtype=torch.float64, device=self._sums_on) for name in ("window", "epoch")}
+        table = torch.zeros(2, len(STATISTICS), dtype=torch.float64, device=self._sums_on)
+        self.sums = {"window": table[0], "epoch": table[1]}
+        self._measured, self._count = table[:, :2], table[:, 2]  # of both
 
     def advance(self, stats: dict[str, Tensor]) -> None:
         """One step is done: count it, and add its statistics to the running sums (no wait for the device)."""
         self.step += 1
-        row = torch.stack([self._number(stats[name]) for name in STATISTICS])
-        for sums in self.sums.values():
-            sums += row
-
-    def _number(self, value: Tensor | int) -> Tensor:
-        if isinstance(value, Tensor):
-            return value.to(self._sums_on, torch.float64)
-        return torch.full((), value, dtype=torch.float64, device=self._sums_on)  # filled there, no copy that waits
+        self._measured += torch.stack([stats["loss_sum"], stats["correct"]]).to(self._sums_on)
+        self._count += stats["count"]
 
     def check_finite(self) -> None:
         """Raise DivergedError if a loss since the epoch's start was not finite: what it touched is not to be judged or kept."""
@@ -76,7 +72,7 @@ class State:
         """All tensors by their names in the file."""
         named = {id(p): name for name, p in self.model.named_parameters()}
         kept = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        kept |= {f"ema.{name}": value for name, value in self.average.tensors().items()}
+        kept |= {f"average.{name}": value for name, value in self.average.tensors().items()}
         for parameter, state in self.optimizer.state.items():
             kept |= {f"optimizer.{named[id(parameter)]}/{key}": torch.as_tensor(value) for key, value in state.items() if value is not None}
         kept["generator.cpu"] = torch.get_rng_state()
@@ -104,7 +100,8 @@ class State:
         """
         tensors, meta = checkpoint.tensors, checkpoint.meta
         load_weights(self.model, tensors, "model.", source=str(checkpoint.path))
-        if isinstance(self.average, Average):
+        self.average.go_to(meta["step"])
+        if self.average.model is not self.model:
             load_weights(self.average.model, tensors, judged_prefix(tensors), source=str(checkpoint.path))
         self._restore_optimizer(tensors)
         torch.set_rng_state(tensors["generator.cpu"])
@@ -143,7 +140,7 @@ class State:
 
 def judged_prefix(tensors: dict[str, Tensor]) -> str:
     """Where the judged weights stand in a checkpoint: the average's, if the run kept one."""
-    return "ema." if any(name.startswith("ema.") for name in tensors) else "model."
+    return "average." if any(name.startswith("average.") for name in tensors) else "model."
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], prefix: str, *, source: str) -> None:

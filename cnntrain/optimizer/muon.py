@@ -8,6 +8,10 @@ the gradient enters its momentum with weight 1 - momentum.
 Everything else steps by SGD with Nesterov momentum in the same optimizer, at ``rest_lr`` times the learning rate: norms, biases and,
 unless ``head: muon``, the last matrix (the classifier), which is not a hidden weight. The first filters stay with Muon, as in Jordan's
 CIFAR-10 speed runs. Decay is decoupled everywhere: p -= lr * weight_decay * p.
+
+With ``fixed_norm`` each hidden weight is brought to norm sqrt(rows) before its step, in place of decay, and the update is not scaled, as in
+Jordan's airbench94_muon (2024, https://github.com/KellerJordan/cifar10-airbench): under batch norm only a filter's direction matters, and
+with its norm fixed the learning rate alone says how fast that turns.
 """
 
 from collections.abc import Callable
@@ -30,8 +34,10 @@ def muon(
     momentum: Decay = 0.95,
     weight_decay: NonNegative = 0.02,
     iterations: Count = 5,
+    fixed_norm: bool = False,
     head: Literal["sgd", "muon"] = "sgd",
     rest_lr: Positive = 1.0,
+    rest_momentum: Decay | None = None,
     decay_norms: bool = False,
 ) -> "Muon":
     """Makes the optimizer; ``rest_lr`` becomes part of the ``lr_scale`` of the groups that SGD steps."""
@@ -45,17 +51,23 @@ def muon(
             if members:
                 scaled = {"lr": group["lr"] * factor, "lr_scale": group["lr_scale"] * factor}
                 groups.append({**group, **scaled, "params": members, "orthogonal": orthogonal})
-    return Muon(groups, momentum=momentum, iterations=iterations)
+                if not orthogonal and rest_momentum is not None:
+                    groups[-1]["momentum"] = rest_momentum
+    return Muon(groups, momentum=momentum, iterations=iterations, fixed_norm=fixed_norm)
 
 
 class Muon(torch.optim.Optimizer):
     """Steps groups with ``orthogonal`` by Muon and the others by SGD, both with Nesterov momentum.
 
-    Each group has lr, lr_scale, weight_decay, orthogonal; its state is one ``momentum_buffer`` for each parameter.
+    Each group has lr, lr_scale, weight_decay, orthogonal; its state is one ``momentum_buffer`` for each parameter. As torch's fused
+    optimizers do, it leaves all as it is where ``found_inf`` (a tensor on the device, set before the step) is not zero, without waiting.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], *, momentum: float = 0.95, iterations: int = 5) -> None:
-        super().__init__(groups, {"momentum": momentum, "iterations": iterations})
+    _step_supports_amp_scaling = True  # by which torch and the engine know that
+    found_inf: Tensor | None = None
+
+    def __init__(self, groups: list[dict[str, Any]], *, momentum: float = 0.95, iterations: int = 5, fixed_norm: bool = False) -> None:
+        super().__init__(groups, {"momentum": momentum, "iterations": iterations, "fixed_norm": fixed_norm})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
@@ -67,24 +79,34 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._step_one(parameter, parameter.grad, group)
+                    self._step_if_finite(parameter, parameter.grad, group)
         return loss
 
-    def _step_one(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        state, momentum = self.state[parameter], group["momentum"]
+    def _step_if_finite(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)  # keeps the memory format, such as channels_last
-        buffer = state["momentum_buffer"]
+        changing = (parameter, state["momentum_buffer"])
+        before = [] if self.found_inf is None else [tensor.clone() for tensor in changing]
+        self._step_one(parameter, grad, group)
+        for tensor, old in zip(changing, before, strict=False):
+            tensor.copy_(torch.where(self.found_inf == 0, tensor, old))
+
+    def _step_one(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        buffer, momentum = self.state[parameter]["momentum_buffer"], group["momentum"]
         if group["orthogonal"]:
             buffer.lerp_(grad, 1 - momentum)
             update = grad.lerp(buffer, momentum).flatten(1)  # (out, in k k)
             rows, columns = update.shape
             update = orthogonalise(update, iterations=group["iterations"]).reshape(parameter.shape)
-            scale = max(1.0, rows / columns) ** 0.5
+            scale = 1.0 if group["fixed_norm"] else max(1.0, rows / columns) ** 0.5
         else:
             buffer.mul_(momentum).add_(grad)
             update, scale = grad.add(buffer, alpha=momentum), 1.0
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        if group["orthogonal"] and group["fixed_norm"]:
+            parameter.mul_(rows**0.5 / parameter.norm().clamp(min=1e-7))
+        else:
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update, alpha=-group["lr"] * scale)
 
 

@@ -1,16 +1,22 @@
 """What several tasks do on the way from recipes to parts."""
 
+from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from cnntrain.config.recipe import Recipe
+from cnntrain.draws import generator
+from cnntrain.engine.augmentation import Operation
 from cnntrain.engine.checkpoint import Checkpoint
+from cnntrain.engine.clock import Clock
 from cnntrain.engine.evaluation import Evaluation
+from cnntrain.engine.inputs import Normalise
 from cnntrain.engine.run import Run
-from cnntrain.engine.shapes import check_shapes
+from cnntrain.engine.shapes import check_shapes, layer_table
 from cnntrain.engine.terminal import console
-from cnntrain.errors import DataError
+from cnntrain.errors import ConfigError, DataError
 
 
 def build_model(model: Recipe, dataset) -> nn.Module:
@@ -32,6 +38,32 @@ def build_model(model: Recipe, dataset) -> nn.Module:
 def model_facts(dataset) -> dict[str, int]:
     """What the data say of the model."""
     return {"in_channels": dataset.in_channels, "num_classes": len(dataset.classes), "image_size": dataset.image_size}
+
+
+def inputs_of(dataset, normalise: Normalise, seed: int) -> Callable[[int], Tensor]:
+    """The fact ``inputs`` of weights that are computed from the data: nothing is read before it is asked for."""
+
+    def inputs(count: int) -> Tensor:
+        order = torch.randperm(len(dataset.train), generator=generator(seed, "inputs"))[:count]
+        return torch.cat([normalise(images) for images, _, _ in dataset.train.fetch(iter(order.split(256)))])
+
+    return inputs
+
+
+def operations_of(augment: dict[str, Recipe] | None, clock: Clock, network: nn.Module, dataset) -> list[Operation]:
+    """The augmentations in their order.
+
+    Raises:
+        ConfigError: one of them makes pictures of a size that the network cannot take.
+    """
+    operations = {name: recipe(clock=clock) for name, recipe in (augment or {}).items()}
+    for name, operation in operations.items():
+        for size in operation.sizes(dataset.image_size) if hasattr(operation, "sizes") else ():
+            try:
+                layer_table(network, dataset.in_channels, size, 2)
+            except ConfigError as error:
+                raise ConfigError(error.what, where=f"augment.{name}", fix="a larger start, or a model for any image size") from error
+    return list(operations.values())
 
 
 def facts_of(dataset, model: Recipe, run: Run) -> dict[str, Any]:

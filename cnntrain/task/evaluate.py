@@ -16,6 +16,7 @@ from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.inputs import Normalise, Split
 from cnntrain.engine.pictures import shorten
 from cnntrain.engine.terminal import console
+from cnntrain.engine.views import Views
 from cnntrain.errors import DataError
 from cnntrain.task.load import build_model, using
 from cnntrain.task.results import check_out, write_csv, write_json
@@ -31,12 +32,15 @@ def evaluate(
     checkpoint: str,
     data: Recipe | None = None,
     split: Literal["test", "val", "train"] = "test",
+    tta: Views | None = None,
     batch_size: Count = 256,
     out: str | None = None,
     machine: Recipe,
     trust: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Judge a checkpoint on a split of its own data, or of other ``data`` with the same classes; print it, and write it to ``out``.
+
+    ``tta`` names the views of a picture that are averaged; None: those of the run's own validation.
 
     Raises:
         CheckpointError: the file is missing, damaged or of another model.
@@ -63,12 +67,14 @@ def evaluate(
             machine=computer,
             num_classes=len(classes),
             batch_size=batch_size,
+            tta=tta or config.get("tta", "none"),
         )
     result = describe(evaluation, classes) | {
         "checkpoint": str(stored.path),
         "step": stored.meta["step"],
         "data": dataset.name,
         "split": split,
+        "tta": tta or config.get("tta", "none"),
     }
     show(result, dataset.warnings)
     if path is not None:
@@ -168,8 +174,9 @@ def show(result: dict[str, Any], warnings: Iterable[str]) -> None:
     for warning in warnings:
         say.print(f"note: {warning}", markup=False, soft_wrap=True)
     say.print(f"{result['checkpoint']}, step {result['step']:,}", markup=False, soft_wrap=True)
+    views = "" if result["tta"] == "none" else f", tta={result['tta']}"
     say.print(
-        f"{result['data']}, {result['split']}: {result['pictures']:,} pictures, {len(result['classes'])} classes",
+        f"{result['data']}, {result['split']}: {result['pictures']:,} pictures, {len(result['classes'])} classes{views}",
         markup=False,
         soft_wrap=True,
     )

@@ -16,6 +16,7 @@ from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.evaluation import evaluating
 from cnntrain.engine.machine import Machine
 from cnntrain.engine.state import judged_prefix, load_weights
+from cnntrain.engine.views import Views, averaged
 from cnntrain.errors import CheckpointError, DataError, OutOfMemoryError
 from cnntrain.task.assemble import unfetched
 
@@ -23,16 +24,26 @@ from cnntrain.task.assemble import unfetched
 class Predictor(nn.Module):
     """A trained network with its preprocessing: pixels, uint8 or float in [0,1] (B,C,H,W) → logits (B,K).
 
-    ``rules`` say how a picture file is brought to the network's size and channels: as the data it was trained on were.
+    ``rules`` say how a picture file is brought to the network's size and channels: as the data it was trained on were. ``tta`` names the
+    views of a picture whose logits are averaged.
     """
 
     byte_scale: Tensor
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, model: nn.Module, *, classes: Sequence[str], mean: Sequence[float], std: Sequence[float], rules: Rules) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        classes: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        rules: Rules,
+        tta: Views = "none",
+    ) -> None:
         super().__init__()
-        self.model, self.rules = model, rules
+        self.model, self.rules, self.tta = model, rules, tta
         self.classes, self.mean, self.std = list(classes), list(mean), list(std)
         # The same arithmetic as engine/inputs.py, as buffers: they go where the module goes, and into what it is exported to.
         centre, spread = (torch.tensor(values, dtype=torch.float64).reshape(1, -1, 1, 1) for values in (self.mean, self.std))
@@ -55,7 +66,7 @@ class Predictor(nn.Module):
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise TypeError(f"pixels are uint8 or floats in [0, 1], not {images.dtype}")
         scale = self.byte_scale if images.dtype == torch.uint8 else self.scale
-        return self.model(torch.addcmul(self.offset, images.to(self.offset.dtype), scale))
+        return averaged(self.model, torch.addcmul(self.offset, images.to(self.offset.dtype), scale), self.tta)
 
     def predict(self, pictures: Any, top: int = 5) -> Any:
         """The likeliest classes of a picture, [(class, probability), …], best first; of a list of pictures, a list of these.
@@ -123,19 +134,20 @@ def read_picture(path: str | Path, rules: Rules) -> Tensor:
     return torch.from_numpy(pixels.copy())  # Pillow's memory is read-only
 
 
-def load(checkpoint: str | Path, *, device: torch.device | str = "cpu", trust: Sequence[str] = ()) -> Predictor:
+def load(checkpoint: str | Path, *, device: torch.device | str = "cpu", trust: Sequence[str] = (), tta: Views | None = None) -> Predictor:
     """The network of a checkpoint with its judged weights (the average's, if the run kept one), in evaluation mode.
 
-    ``trust`` lists modules outside cnntrain that the checkpoint's config may name. torch's generators are left as they were.
+    ``trust`` lists modules outside cnntrain that the checkpoint's config may name. ``tta`` names the views of a picture whose logits are
+    averaged (``none``, ``mirror``, ``mirror_shift``); None: those by which the run was judged. torch's generators are left as they were.
 
     Raises:
         CheckpointError: the file is missing, damaged or of another model.
         ConfigError: the checkpoint names code that is not trusted.
     """
-    return predictor(checkpoints.read(checkpoint), trust=trust).to(device)
+    return predictor(checkpoints.read(checkpoint), trust=trust, tta=tta).to(device)
 
 
-def predictor(checkpoint: Checkpoint, *, trust: Sequence[str] = ()) -> Predictor:
+def predictor(checkpoint: Checkpoint, *, trust: Sequence[str] = (), tta: Views | None = None) -> Predictor:
     """A checkpoint that was read, as a network that can be used (on the CPU, in evaluation mode)."""
     meta = checkpoint.meta
     facts = meta["model"]["facts"]
@@ -148,6 +160,7 @@ def predictor(checkpoint: Checkpoint, *, trust: Sequence[str] = ()) -> Predictor
         mean=meta["mean"],
         std=meta["std"],
         rules=Rules(image_size=facts["image_size"], channels=facts["in_channels"], **chosen),
+        tta=tta or meta["config"].get("tta", "none"),
     ).eval()
 
 

@@ -19,7 +19,7 @@ from cnntrain.engine.augmentation import Augmentation
 from cnntrain.engine.board import Board
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.curve import draw_curve
-from cnntrain.engine.inputs import Normalise, Split, TrainBatches
+from cnntrain.engine.inputs import Normalise, TrainBatches, TrainSplit
 from cnntrain.engine.machine import Machine
 from cnntrain.engine.range_test import RULES, RangeTest, range_test
 from cnntrain.engine.run import Run
@@ -27,7 +27,7 @@ from cnntrain.engine.signals import Signals
 from cnntrain.engine.storage import write_whole
 from cnntrain.engine.terminal import console
 from cnntrain.errors import CheckpointError
-from cnntrain.task.assemble import build_model
+from cnntrain.task.assemble import build_model, inputs_of, operations_of
 from cnntrain.task.sheet import sheet
 from cnntrain.units import Count, Decay, Duration, Positive, Size
 
@@ -68,17 +68,20 @@ def lr_find(
     computer = machine()
     with run, computer.session(seed), Signals():
         dataset = data(seed=seed)
-        network, groups = weights(model=computer.place(build_model(model, dataset)))
+        normalise = Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format)
+        network, groups = weights(model=computer.place(build_model(model, dataset)), inputs=inputs_of(dataset, normalise, seed))
+        length = length_of_test(steps, len(dataset.train), batch_size)
+        clock = Clock(num_samples=len(dataset.train), batch_size=batch_size, epochs=f"{length}it")
         screen = console()
         with _bar(screen) as bar:
-            task = bar.add_task("range test", total=length_of_test(steps, len(dataset.train), batch_size), lr="", loss="")
+            task = bar.add_task("range test", total=clock.total, lr="", loss="")
             found = find_lr(
                 network=network,
                 groups=groups,
                 optimizer=optimizer,
                 split=dataset.train.to(computer.device),
-                augmentation=Augmentation([operation() for operation in (augment or {}).values()]),
-                normalise=Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format),
+                augmentation=Augmentation(operations_of(augment, clock, network, dataset)),
+                normalise=normalise,
                 objective=objective(loss=loss(class_counts=dataset.class_counts), num_classes=len(dataset.classes)),
                 machine=computer,
                 batch_size=batch_size,
@@ -114,7 +117,7 @@ def find_lr(
     network: nn.Module,
     groups: list[dict[str, Any]],
     optimizer: Recipe,
-    split: Split,
+    split: TrainSplit,
     augmentation: Augmentation,
     normalise: Normalise,
     objective: Any,
@@ -138,7 +141,7 @@ def find_lr(
     length = length_of_test(steps, len(split), batch_size)
     clock = Clock(num_samples=len(split), batch_size=batch_size, epochs=f"{length}it")
     draws = Draws(seed, len(split), machine.device)
-    train = TrainBatches(split, clock, draws)
+    train = TrainBatches(split, clock, draws, augmentation)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         step = 0

@@ -53,11 +53,11 @@ def finish(report: Report, run: Run, state: State, dataset, judge_on: Callable[.
     speed = report.end(state, settings(run.config), dataset.classes)
     # Without a held-out part there is nothing to choose by; the test set is never that.
     run.result = {"value": state.judge.best, "metrics": metrics, "step": state.step, "images_per_second": round(speed, 1)}
-    _show(report, run, metrics, interval, chosen, speed)
+    _show(report, run, metrics, interval, chosen)
     return {**run.result, "folder": str(run.folder)}
 
 
-def _show(report: Report, run: Run, metrics: dict[str, float], interval: tuple[float, float] | None, chosen: str, speed: float) -> None:
+def _show(report: Report, run: Run, metrics: dict[str, float], interval: tuple[float, float] | None, chosen: str) -> None:
     """The table at the end, the folder, and what to try next."""
     table = Table(title=chosen, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
@@ -68,7 +68,8 @@ def _show(report: Report, run: Run, metrics: dict[str, float], interval: tuple[f
             bounds = f"{100 * interval[0]:.2f} – {100 * interval[1]:.2f} %" if interval and part == "test" else ""
             table.add_row(words, f"{100 * metrics[f'{part}/accuracy']:.2f} %", bounds, f"{metrics[f'{part}/loss']:.4f}")
     report.progress.table(table)
-    report.say(f"time {run.seconds():.1f} s · {speed:,.0f} images/s while training · {run.folder}")
+    report.say(f"time {run.seconds():.1f} s · {report.pace()}")
+    report.say(f"run  {run.folder}")
     report.say("Next:")
     report.say("  tensorboard --logdir outputs")
     report.say(f"  cnntrain evaluate checkpoint={run.folder}/{'best' if 'best' in chosen else 'last'}.safetensors{run.trust}")

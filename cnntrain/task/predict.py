@@ -21,6 +21,7 @@ from cnntrain.engine import checkpoint as checkpoints
 from cnntrain.engine.machine import Machine
 from cnntrain.engine.pictures import shorten
 from cnntrain.engine.terminal import console
+from cnntrain.engine.views import Views
 from cnntrain.errors import DataError
 from cnntrain.task.load import Predictor, predictor, read_picture, using
 from cnntrain.task.results import check_out, write_csv
@@ -39,6 +40,7 @@ def predict(
     images: str,
     out: str | None = None,
     top: Count = 5,
+    tta: Views | None = None,
     batch_size: Count = 256,
     machine: Recipe,
     trust: tuple[str, ...] = (),
@@ -56,7 +58,7 @@ def predict(
     stored = checkpoints.read(checkpoint)
     computer = machine()
     with using(computer):
-        network = computer.place(predictor(stored, trust=trust))
+        network = computer.place(predictor(stored, trust=trust, tta=tta))
         assert isinstance(network, Predictor)
         ranked: dict[str, Ranked] = {}
         unreadable: list[str] = []

@@ -11,7 +11,7 @@ from cnntrain.engine.terminal import console
 from cnntrain.errors import ConfigError
 
 # What the steps that are done were made of: another value would not continue this run but mix two.
-FIXED = ("model", "data", "batch_size", "seed", "objective", "weights", "ema.decay", "optimizer.momentum", "optimizer.centered")
+FIXED = ("model", "data", "batch_size", "seed", "objective", "tta", "weights", "average", "optimizer.momentum", "optimizer.centered")
 MOVABLE = ("data.root", "data.workers", "data.residency", "data.cache", "data.timeout")
 
 

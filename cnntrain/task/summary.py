@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any, Literal, NamedTuple
 
+import torch
 from rich.text import Text
 from torch import Tensor, nn
 
@@ -145,7 +146,9 @@ def _optimizer(plan: Plan) -> tuple[str, list[dict[str, Any]]]:
     if not {"optimizer", "weights"} <= plan.recipes.keys():
         return "", []
     recipe = plan.recipes["optimizer"]
-    _, params = plan.recipes["weights"](model=plan.network)
+    size, channels = plan.facts["image_size"], plan.facts["in_channels"]
+    # No data are read here, and of weights that are computed from them only the groups are shown: one black picture stands for them.
+    _, params = plan.recipes["weights"](model=plan.network, inputs=lambda count: torch.zeros(1, channels, size, size))
     made = _with_rate(recipe)(params=params)
     return _call(recipe), made.param_groups
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from cnntrain.config.recipe import Recipe
 from cnntrain.draws import Draws
+from cnntrain.engine.allocator import keeping_freed_memory
 from cnntrain.engine.augmentation import Augmentation
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.evaluation import evaluate
@@ -15,7 +16,8 @@ from cnntrain.engine.precision import Precision
 from cnntrain.engine.run import Run
 from cnntrain.engine.signals import Signals
 from cnntrain.engine.state import State
-from cnntrain.task.assemble import build_model, check_same_data, facts_of, no_evaluation, unfetched
+from cnntrain.engine.views import Views
+from cnntrain.task.assemble import build_model, check_same_data, facts_of, inputs_of, no_evaluation, operations_of, unfetched
 from cnntrain.task.lr_find import settled
 from cnntrain.task.outcome import finish, introduce
 from cnntrain.units import Count, Duration, Positive, Size
@@ -33,7 +35,7 @@ def train(
     weights: Recipe,
     machine: Recipe,
     report: Recipe,
-    ema: Recipe,
+    average: Recipe,
     stopping: Recipe,
     checkpoint: Recipe,
     epochs: Duration = 40,
@@ -41,6 +43,7 @@ def train(
     microbatch: Count | None = None,
     clip: Positive | None = None,
     evaluate_every: Count = 1,
+    tta: Views = "none",
     seed: Size = 0,
     run: Run,
 ) -> dict[str, Any]:
@@ -51,12 +54,13 @@ def train(
     computer = machine()
     with run, computer.session(seed), Signals() as signals:
         dataset = data(seed=seed)
-        network, groups = weights(model=computer.place(build_model(unfetched(model) if run.checkpoint else model, dataset)))
+        normalise = Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format)
+        network = computer.place(build_model(unfetched(model) if run.checkpoint else model, dataset))
+        network, groups = weights(model=network, inputs=inputs_of(dataset, normalise, seed))
         clock = Clock(num_samples=len(dataset.train), batch_size=batch_size, epochs=epochs)
         draws = Draws(seed, len(dataset.train), computer.device)
-        batches = TrainBatches(dataset.train.to(computer.device), clock, draws)
-        augmentation = Augmentation([operation() for operation in (augment or {}).values()])
-        normalise = Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format)
+        augmentation = Augmentation(operations_of(augment, clock, network, dataset))
+        batches = TrainBatches(dataset.train.to(computer.device), clock, draws, augmentation)
         goal = objective(loss=loss(class_counts=dataset.class_counts), num_classes=len(dataset.classes))
 
         how = {"objective": goal, "normalise": normalise, "machine": computer}
@@ -65,21 +69,23 @@ def train(
         plan = schedule(clock=clock, lr=optimizer.values["lr"])
         precision = Precision(optimizer(params=groups), machine=computer, clip=clip, microbatch=microbatch)
         judge = stopping(larger_is_better=goal.monitor != "loss")
-        state = State(model=network, optimizer=precision.optimizer, average=ema(model=network), scaler=precision.scaler, judge=judge)
+        averaged = average(model=network, clock=clock)
+        state = State(model=network, optimizer=precision.optimizer, average=averaged, scaler=precision.scaler, judge=judge)
         if run.checkpoint:
             check_same_data(run.checkpoint, dataset)
             state.restore(run.checkpoint, clock)
             run.checkpoint.tensors.clear()  # they are a map of a file that the next save replaces
         saving = checkpoint(run=run, clock=clock, facts=facts_of(dataset, model, run))
         reporter = report(run=run, clock=clock, schedule=plan)
-        judge_on = partial(evaluate, **how, num_classes=len(dataset.classes), batch_size=max(batch_size, 256))
+        judge_on = partial(evaluate, **how, num_classes=len(dataset.classes), batch_size=max(batch_size, 256), tta=tta)
         validate = partial(judge_on, split=dataset.val.to(computer.device)) if dataset.val else no_evaluation
         with closing(reporter):
             introduce(reporter, run, dataset, network, computer, clock, plan)
-            with signals.holding():
-                fit(
-                    state, train=batches, validate=validate, augmentation=augmentation, draws=draws, normalise=normalise, objective=goal,
+            with signals.holding(), keeping_freed_memory(), reporter.profile.watching(computer.device, clock.total - state.step) as watched:
+                acts = watched(
+                    train=batches, validate=validate, augmentation=augmentation, draws=draws, normalise=normalise, objective=goal,
                     schedule=plan, precision=precision, clock=clock, evaluate_every=evaluate_every,
                     report=reporter, saving=saving, signals=signals,
                 )  # fmt: skip
+                fit(state, **acts)
             return finish(reporter, run, state, dataset, judge_on)

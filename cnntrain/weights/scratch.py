@@ -1,16 +1,15 @@
-"""Training from scratch: the model's own initial values, and everything learns at one rate."""
+"""Training from scratch: the model's own initial values, and everything learns, at one rate unless told otherwise."""
 
 from torch import nn
 
-from cnntrain.errors import ConfigError
+from cnntrain.units import Positive
+from cnntrain.weights.groups import grouped
 
 
-def scratch(*, model: nn.Module) -> tuple[nn.Module, list[dict]]:
-    """The model as it is, with one group of all parameters that are trainable.
+def scratch(*, model: nn.Module, lr_scale: dict[str, Positive] | None = None) -> tuple[nn.Module, list[dict]]:
+    """The model as it is, with a group of all trainable parameters for each factor of ``lr_scale`` (see :func:`grouped`).
 
-    Raises: ConfigError if none is.
+    Raises:
+        ConfigError: nothing can be trained, or a pattern matches nothing.
     """
-    params = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not params:
-        raise ConfigError("the model has no trainable parameter", where="model", fix="choose a model that has some, such as model=lenet5")
-    return model, [{"params": params, "lr_scale": 1.0}]
+    return model, grouped(model, lr_scale or {})

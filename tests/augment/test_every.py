@@ -10,7 +10,7 @@ import yaml
 from cnntrain.draws import BatchDraws, Draws
 
 FOLDER = Path(__file__).parents[2] / "conf" / "augment"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "progressive")  # which changes the size: test_progressive.py
 PER_BATCH = {"mixup", "cutmix"}
 SHAPES = [(1, 1, 9, 9), (5, 1, 28, 28), (6, 3, 17, 17), (1, 3, 32, 32)]
 POPULATION, CLASSES = 200, 4
@@ -40,6 +40,7 @@ def batch(shape: tuple[int, ...], layout: torch.memory_format = torch.contiguous
 def variants():
     """Every operation, and its other forms."""
     yield from ((name, {}) for name in NAMES)
+    yield "flip", {"mode": "alternating"}
     yield "crop", {"mode": "reflect"}
     yield "crop", {"padding": 0}
     yield "shift", {"fill": "edge"}

@@ -89,6 +89,17 @@ def test_flip_is_per_sample(dtype):
     assert torch.equal(result, expected)
 
 
+def test_alternating_flip_shows_each_picture_both_ways_in_any_two_epochs():
+    flip, draws = Flip(mode="alternating"), Draws(0, 200)
+    images = torch.arange(200 * 4, dtype=torch.uint8).reshape(200, 1, 1, 4)
+    seen = [flip(images, images, draws.at(epoch, 0, torch.arange(200)))[0] for epoch in range(4)]
+    mirrored = [(one != images).flatten(1).any(1) for one in seen]
+    assert torch.equal(mirrored[0], ~mirrored[1]) and torch.equal(mirrored[0], mirrored[2]) and torch.equal(mirrored[1], mirrored[3])
+    assert 70 < mirrored[0].sum() < 130
+    assert torch.equal(flip(images[5:9], images, Draws(0, 200).at(3, 9, torch.arange(5, 9)))[0], seen[3][5:9]), "a function of position"
+    assert not torch.equal(flip(images, images, Draws(1, 200).at(0, 0, torch.arange(200)))[0], seen[0])
+
+
 def test_flip_probability():
     """P is the share of mirrored samples; 0 and 1 are none and all."""
     images = torch.tensor([0, 1], dtype=torch.uint8).expand(10_000, 1, 1, 2)

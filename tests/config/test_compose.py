@@ -41,6 +41,31 @@ def test_data_sets_bring_their_augmentation_and_the_words_override_it(compose):
     assert not compose("data=cifar10", "augment=[]").tree.get("augment")
 
 
+@pytest.mark.parametrize("text", ['{"*.bias":64,"head.*":0.5}', "{'*.bias': 64, 'head.*': 0.5}", "{*.bias:64,head.*:0.5}"])
+def test_a_dict_is_written_as_hydra_or_json_has_it(compose, text):
+    assert compose(f"weights.lr_scale={text}").tree["weights"]["lr_scale"] == {"*.bias": 64, "head.*": 0.5}
+    assert literal({"*.bias": 64}) == "{'*.bias':64}", "what the Python interface makes of one is read, too"
+
+
+def test_a_dict_is_laid_over_the_one_that_is_there(compose):
+    recipe = GLOBAL + "weights:\n  lr_scale:\n    '*.bias': 64\n    head.*: 2\n"
+    tree = compose("experiment=fast", "weights.lr_scale={head.*:3,fc.*:4}", experiment__fast=recipe).tree
+    assert list(tree["weights"]["lr_scale"].items()) == [("*.bias", 64), ("head.*", 3), ("fc.*", 4)]
+
+
+def test_a_sweep_over_dicts(tmp_path):
+    with session(find.folders()):
+        composer = Composer("train", find.folders())
+        jobs = composer.combinations(['weights.lr_scale={"*.bias":2},{"fc*":3,"*.bias":4}', "seed=1,2"])
+        assert len(jobs) == 4
+        assert [composer(job).tree["weights"]["lr_scale"] for job in jobs[1:3]] == [{"*.bias": 2}, {"fc*": 3, "*.bias": 4}]
+
+
+def test_a_dict_for_a_key_that_does_not_exist(compose):
+    with pytest.raises(ConfigError, match="did you mean 'weights.lr_scale'"):
+        compose("weights.lr_scal={head.*:3}")
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [

@@ -22,7 +22,7 @@ def test_help_names_every_verb_group_option_and_key_with_its_meaning():
         assert f"{group}=" in text
         for option in found[group]:
             assert f" {option} " in text or f" {option}\n" in text, option
-    assert "* lenet5" in text and "batch_size=" in text and "optimizer.lr=" in text and "sweep.parallel=1" in text
+    assert "* lenet5" in text and "batch_size=" in text and "optimizer.lr=" in text and "sweep.parallel=auto" in text
     assert "cnntrain model=resnet18 data=cifar10" in text
     assert max(map(len, text.splitlines())) <= 110  # examples are not broken
 

@@ -7,7 +7,7 @@ import pytest
 from cnntrain.config.suggest import did_you_mean, key_meant, nearest, slips
 
 TREE = {
-    "": "model data augment loss optimizer schedule objective weights machine report ema stopping checkpoint epochs batch_size "
+    "": "model data augment loss optimizer schedule objective weights machine report average stopping checkpoint epochs batch_size "
     "microbatch clip evaluate_every seed",
     "model": "blocks block stem width groups zero_init shortcut drop pool activation norm",
     "data": "root val mean std residency workers cache timeout image_size unreadable download",
@@ -19,7 +19,7 @@ TREE = {
     "schedule": "base cycle warmup shape momentum_low momentum_high gamma per",
     "machine": "device threads precision channels_last compile deterministic",
     "report": "every histograms pictures tensorboard console",
-    "ema": "decay every",
+    "average": "decay every",
     "stopping": "patience min_delta",
     "checkpoint": "every minutes keep_previous",
 }
@@ -104,11 +104,11 @@ def test_what_is_like_nothing_has_no_suggestion(word):
 
 
 def test_key_that_lives_elsewhere():
-    paths = ["optimizer.lr", "optimizer.momentum", "epochs", "data.val", "model.depth", "schedule.cycle", "ema.every", "report.every"]
+    paths = ["optimizer.lr", "optimizer.momentum", "epochs", "data.val", "model.depth", "schedule.cycle", "average.every", "report.every"]
     assert key_meant("lr", ["model", "epochs"], paths) == ["optimizer.lr"]
     assert key_meant("depth", ["lr", "momentum"], paths) == ["model.depth"]
     assert key_meant("epochs", ["lr", "momentum"], paths) == ["epochs"]
-    assert key_meant("every", ["lr"], paths) == ["ema.every", "report.every"]
+    assert key_meant("every", ["lr"], paths) == ["average.every", "report.every"]
     assert key_meant("momentun", ["model", "epochs"], paths) == ["optimizer.momentum"]
     assert key_meant("lrr", ["lr", "momentum"], paths) == ["lr"]
     assert key_meant("nothing_like_it", ["lr"], paths) == []

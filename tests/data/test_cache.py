@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from data.pictures import make_folder, noise, save
 
 from cnntrain.data import cache
-from cnntrain.data.cache import examine
+from cnntrain.data.cache import examine, remember
 from cnntrain.data.decode import Rules, decode, pillow_rules
 from cnntrain.data.scan import scan
 from cnntrain.errors import DataError
@@ -157,14 +156,58 @@ def test_processes_give_the_same_pixels_as_none(root, tmp_path, monkeypatch):
     assert np.array_equal(shared.pixels, plain.pixels) and shared.unreadable == plain.unreadable == {4: plain.unreadable[4]}
 
 
-def test_two_runs_at_once_decode_once(root, tmp_path, decoded):
-    found = []
-    both = [threading.Thread(target=lambda: found.append(look(root, tmp_path).pixels)) for _ in range(2)]
-    for one in both:
-        one.start()
-    for one in both:
-        one.join()
-    assert np.array_equal(found[0], found[1]) and len(decoded) == 5
+def test_what_was_computed_of_a_part_is_remembered_until_it_changes(root, tmp_path):
+    computed = []
+
+    def mean():
+        computed.append(1)
+        return [0.1, 1 / 3]
+
+    def ask(what):
+        return remember(what, mean, part=scan(root).parts["train"], rules=RULES, folder=tmp_path / "cache")
+
+    assert ask("mean") == ask("mean") == [0.1, 1 / 3] and len(computed) == 1
+    ask("mean by another seed")
+    assert len(computed) == 2
+    os.utime(root / "a" / "1.png", ns=(1, 1))
+    assert ask("mean") == [0.1, 1 / 3] and len(computed) == 3
+
+
+BUILD = """
+import os, sys, time
+from pathlib import Path
+from cnntrain.data import cache
+from cnntrain.data.decode import Rules, decode
+from cnntrain.data.scan import scan
+def slowly(path, rules):
+    print(os.path.basename(path), flush=True)
+    time.sleep(float(sys.argv[3]))
+    return decode(path, rules)
+cache.decode = slowly
+found = cache.examine(scan(Path(sys.argv[1])).parts["train"], Rules(8), folder=Path(sys.argv[2]), keep=True, workers=0)
+print("sum", int(found.pixels.astype(int).sum()))
+"""
+
+
+def build(root, tmp_path, *, pause: float) -> subprocess.Popen:
+    command = [sys.executable, "-c", BUILD, str(root), str(tmp_path / "cache"), str(pause)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HOME)
+
+
+def test_two_runs_at_once_decode_once(root, tmp_path):
+    both = [build(root, tmp_path, pause=0.05) for _ in range(2)]
+    lines = [one.communicate(timeout=60)[0].split("\n") for one in both]
+    assert sorted(line for each in lines for line in each if line.endswith(".png")) == ["0.png", "0.png", "1.png", "1.png", "2.png"]
+    assert all(f"sum {expected(root).astype(int).sum()}" in each for each in lines)
+
+
+def test_a_run_killed_while_it_decodes_leaves_nothing_that_counts(root, tmp_path, decoded):
+    with build(root, tmp_path, pause=60) as run:
+        assert run.stdout.readline() == "0.png\n"
+        run.kill()
+    assert [path.name for path in (tmp_path / "cache").glob("*.partial.npy")], "it was in the middle of it"
+    assert np.array_equal(look(root, tmp_path).pixels, expected(root)) and len(decoded) == 5
+    assert not list((tmp_path / "cache").glob("*.partial.npy"))
 
 
 def test_a_full_disk_is_a_data_error_with_a_fix(root, tmp_path, monkeypatch):

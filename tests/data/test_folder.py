@@ -5,7 +5,9 @@ import pytest
 import torch
 from data.pictures import make_folder, noise
 
+from cnntrain.data import dataset
 from cnntrain.data import folder as module
+from cnntrain.data.dataset import moments, pixel_histogram
 from cnntrain.data.folder import folder
 from cnntrain.errors import DataError
 
@@ -24,7 +26,7 @@ def test_a_plain_folder_gives_train_and_a_held_out_part(tmp_path):
     assert (data.classes, data.in_channels, data.image_size, data.num_train, data.class_counts) == (["a", "b"], 3, 8, 12, [7, 5])
     assert len(data.train) == 12 and len(data.val) == 4 and data.test is None
     assert not set(data.train.names) & set(data.val.names)
-    row = data.train.names.index("b/0.png") if "b/0.png" in data.train.names else None
+    row = list(data.train.names).index("b/0.png") if "b/0.png" in data.train.names else None
     if row is not None:
         assert np.array_equal(all_of(data.train)[row].numpy(), noise(seed=11).transpose(2, 0, 1))
     assert data.warnings == [
@@ -52,7 +54,7 @@ def test_skip_leaves_unreadable_pictures_out_the_same_way_every_time(tmp_path, r
     root = broken(tmp_path)
     for _ in range(2):
         data = make(root, tmp_path, on_error="skip", val=0.0, residency=residency, workers=0)
-        assert data.num_train == 7 and data.train.names == ["a/1.png", "a/2.png", "a/3.png", *(f"b/{k}.png" for k in range(4))]
+        assert data.num_train == 7 and list(data.train.names) == ["a/1.png", "a/2.png", "a/3.png", *(f"b/{k}.png" for k in range(4))]
         assert np.array_equal(all_of(data.train)[0].numpy(), noise(seed=2).transpose(2, 0, 1))
         assert any("1 of 8 pictures of train cannot be read: a/0.png (no picture" in line and "left out" in line for line in data.warnings)
 
@@ -95,6 +97,21 @@ def test_pictures_of_several_frames_are_counted(tmp_path):
     data = make(root, tmp_path)
     _ = data.train
     assert "train: 1 file(s) have several frames; the first is used" in data.warnings
+
+
+@pytest.mark.parametrize("residency", ["resident", "streamed"])
+def test_mean_and_std_are_measured_once_for_a_training_part(tmp_path, monkeypatch, residency):
+    root = make_folder(tmp_path / "p", {"a": 4, "b": 4})
+    keys = {"residency": residency, "workers": 0, "val": 0.25}
+    first = make(root, tmp_path, **keys)
+    known = first.mean, first.std
+    assert known == moments(pixel_histogram(first.train, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "pixel_histogram", None)
+        again = make(root, tmp_path, **keys)
+        assert (again.mean, again.std) == known and not any("cost a reading" in line for line in again.warnings)
+    other = make(root, tmp_path, **keys | {"seed": 1})
+    assert (other.mean, other.std) == moments(pixel_histogram(other.train, 3)) != known
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc here")

@@ -1,11 +1,12 @@
 import torch
 
+from cnntrain.data.names import Names
 from cnntrain.data.split import Split
 
 
 def tiny() -> Split:
     images = torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(10, 3, 2, 2).contiguous()
-    return Split(images, torch.arange(10) % 2, names=[f"{k}.png" for k in range(10)])
+    return Split(images, torch.arange(10) % 2, names=Names.of(f"{k}.png" for k in range(10)))
 
 
 def test_fetch_gives_pictures_labels_and_index_in_the_order_asked_for():
@@ -21,7 +22,7 @@ def test_subset_shares_the_pixels_and_counts_from_its_own_start():
     whole = tiny()
     part = whole.subset(torch.tensor([2, 5, 7])).subset(torch.tensor([0, 2]))
     assert part.images.data_ptr() == whole.images.data_ptr()
-    assert len(part) == 2 and part.names == ["2.png", "7.png"] and part.labels.tolist() == [0, 1]
+    assert len(part) == 2 and list(part.names) == ["2.png", "7.png"] and part.labels.tolist() == [0, 1]
     images, _, index = next(iter(part.fetch([torch.tensor([1, 0])])))
     assert images[:, 0, 0, 0].tolist() == [7, 2] and index.tolist() == [1, 0]
 

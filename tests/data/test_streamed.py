@@ -32,7 +32,7 @@ def test_the_same_samples_in_the_same_order_as_a_resident_part(root, tmp_path, w
     assert stream.mean == resident.mean and stream.std == resident.std
     for name in ("train", "val"):
         one, other = getattr(resident, name), getattr(stream, name)
-        assert one.names == other.names and torch.equal(one.labels, other.labels)
+        assert list(one.names) == list(other.names) and torch.equal(one.labels, other.labels)
         asked = orders(len(one))
         pairs = list(zip(one.fetch(asked), other.fetch(iter(asked)), strict=True))
         assert len(pairs) == len(asked)

@@ -8,9 +8,10 @@ from cnntrain.engine.augmentation import Augmentation
 class Spy:
     """Records the dtype it sees; adds one to the targets."""
 
-    def __init__(self, exact: bool | None) -> None:
+    def __init__(self, exact: bool | None, samplewise: bool = False) -> None:
         if exact is not None:
             self.exact_on_bytes = exact
+        self.samplewise = samplewise
 
     def __call__(self, images, targets, draws):
         self.seen, self.draws = images.clone(), draws
@@ -39,3 +40,31 @@ def test_conversion_before_the_first_float_operation():
     result, seen = run(True, None, True, False)
     assert seen == [torch.uint8, torch.float32, torch.float32, torch.float32]
     torch.testing.assert_close(result.flatten(), torch.tensor([0.0, 0.2, 1.0]), rtol=0, atol=0)
+
+
+def test_only_exact_and_samplewise_operations_at_the_head_work_ahead():
+    """A float operation ends them, even if it is samplewise; so does one that draws for the batch."""
+    images = torch.zeros(1, 1, 1, 3, dtype=torch.uint8)
+    for kinds, expected in [
+        ([(True, True), (True, True), (True, False), (True, True)], 2),
+        ([(True, True), (False, True), (True, True)], 1),
+        ([(None, True)], 0),
+        ([], 0),
+    ]:
+        spies = [OfPixels(*kind) for kind in kinds]
+        augmentation = Augmentation(spies)
+        augmentation.ahead(images, "draws")
+        assert [hasattr(spy, "seen") for spy in spies] == [place < expected for place in range(len(spies))]
+        augmentation(images, torch.zeros(1, 2), "draws")
+        assert [spy.times for spy in spies] == [1] * len(spies)
+
+
+class OfPixels(Spy):
+    """Leaves targets alone, and counts its calls."""
+
+    times = 0
+
+    def __call__(self, images, targets, draws):
+        self.times += 1
+        self.seen = images.clone()
+        return images, targets

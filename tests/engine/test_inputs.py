@@ -2,7 +2,11 @@ import pytest
 import torch
 from workload import make_split
 
+from cnntrain.augment.crop import Crop
+from cnntrain.augment.flip import Flip
 from cnntrain.draws import Draws
+from cnntrain.engine import inputs
+from cnntrain.engine.augmentation import Augmentation
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.inputs import Normalise, TrainBatches
 
@@ -21,7 +25,7 @@ def test_bytes_and_floats_normalise_to_the_same(layout):
 
 def test_an_epoch_is_every_sample_once_in_an_order_of_its_own():
     split, clock = make_split(103, 0), Clock(num_samples=103, batch_size=10, epochs=2)
-    batches = TrainBatches(split, clock, Draws(0, 103))
+    batches = TrainBatches(split, clock, Draws(0, 103), Augmentation([]))
     seen = []
     for epoch in range(2):
         index = torch.cat([index for _, _, index in batches.epoch(epoch, step=clock.start(epoch))])
@@ -36,5 +40,21 @@ def test_an_epoch_is_every_sample_once_in_an_order_of_its_own():
 
 def test_a_run_that_ends_within_an_epoch_takes_no_further_batch():
     clock = Clock(num_samples=103, batch_size=10, epochs="14it")
-    batches = TrainBatches(make_split(103, 0), clock, Draws(0, 103))
+    batches = TrainBatches(make_split(103, 0), clock, Draws(0, 103), Augmentation([]))
     assert [sum(1 for _ in batches.epoch(epoch, step=clock.start(epoch))) for epoch in range(2)] == [11, 3]
+
+
+@pytest.mark.parametrize("at_once", [1, 30, 70, 2**20])
+def test_how_many_batches_are_augmented_at_once_changes_no_sample(monkeypatch, at_once):
+    split, clock, draws = make_split(103, 0), Clock(num_samples=103, batch_size=10, epochs=2), Draws(0, 103)
+    operations = [Crop(padding=1), Flip()]
+    monkeypatch.setitem(inputs.AHEAD_BYTES, "cpu", at_once * split.sample_bytes)
+    batches = TrainBatches(split, clock, draws, Augmentation(operations))
+    for step in (11, 14, 22):  # from an epoch's start, within it, and from its end
+        given = list(batches.epoch(1, step=step))
+        assert [len(index) for _, _, index in given] == [10] * (21 - step) + [3] * (step < 22)
+        for images, labels, index in given:
+            expected = split.images[index]
+            for operation in operations:
+                expected, _ = operation(expected, None, draws.at(1, step, index))
+            assert torch.equal(images, expected) and torch.equal(labels, split.labels[index])

@@ -46,6 +46,16 @@ assert torch.optim.SGD.step is known
 steps(torch.optim.SGD)
 """
 
+TRAINING = """
+import tempfile
+from cnntrain.cli import main
+with tempfile.TemporaryDirectory() as folder:
+    code = main(["epochs=3it", "machine.threads=1", f"hydra.run.dir={folder}/run"])
+assert code == 0
+slow = [name for name in ("torch._dynamo", "torchvision", "sklearn", "sympy") if name in sys.modules]
+assert not slow, slow
+"""
+
 
 def run(script: str) -> None:
     done = subprocess.run([sys.executable, "-c", START + script], capture_output=True, text=True, timeout=240)
@@ -58,3 +68,7 @@ def test_optimizers_step_without_dynamo_and_to_the_same_numbers():
 
 def test_unknown_insides_are_left_alone():
     run(FOREIGN)
+
+
+def test_a_whole_run_imports_none_of_what_takes_seconds():
+    run(TRAINING)

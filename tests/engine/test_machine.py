@@ -54,3 +54,43 @@ def test_models_take_the_memory_format():
     assert model.weight.is_contiguous(memory_format=torch.channels_last)
     model = Machine(device="cpu", channels_last=False).place(torch.nn.Conv2d(3, 4, 3))
     assert model.weight.is_contiguous()
+
+
+@pytest.mark.parametrize(("given", "mode"), [(True, "default"), ("reduce-overhead", "reduce-overhead"), ("max-autotune", "max-autotune")])
+def test_a_model_is_compiled_in_its_mode_for_fixed_sizes(monkeypatch, given, mode):
+    asked = {}
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: asked.update(how))
+    machine = Machine(device="cpu", compile=given)
+    machine.place(torch.nn.Conv2d(3, 4, 3))
+    assert asked == {"mode": mode, "dynamic": False} and f"compiled ({mode})" in machine.describe()
+
+
+def test_nothing_is_compiled_unless_asked(monkeypatch):
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: pytest.fail("compiled"))
+    machine = Machine(device="cpu")
+    machine.place(torch.nn.Conv2d(3, 4, 3))
+    assert "compiled" not in machine.describe()
+
+
+def test_one_compilation_a_batch_size_and_a_fresh_start_for_the_next_session(monkeypatch):
+    """With the compiler's front alone (no C++): each size once, however often it comes back, and in every session."""
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(tuple(inputs[-1].shape))
+        return graph.forward
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call, *, mode, dynamic: real(call, backend=backend, dynamic=dynamic))
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return x.relu().sum()
+
+    for _ in range(10):  # more than torch compiles one code without a reset
+        machine = Machine(device="cpu", compile=True)
+        with machine.session(0):
+            model = machine.place(Net())
+            for size in (8, 3, 8, 3):
+                model(torch.ones(size, 2))
+    assert compiled == [(8, 2), (3, 2)] * 10

@@ -13,7 +13,8 @@ CONF = Path(__file__).parents[2] / "conf" / "model"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
 FACTS = {"in_channels", "num_classes", "image_size"}
 
-# SPEC section N: channels, classes, image size, trainable parameters (torchvision: mobilenet_v3_large as torchvision documents it)
+# SPEC section N: channels, classes, image size, trainable parameters (torchvision: mobilenet_v3_large as torchvision documents it; the
+# speed-run nets: as the convolutions, biases and classifier of the paper's code add up, the whitening filters included)
 COUNTS = {
     "lenet5": (1, 10, 32, 61_706),
     "simple_convnet": (1, 10, 28, 433_890),
@@ -29,9 +30,12 @@ COUNTS = {
     "resnet56": (3, 10, 32, 853_018),
     "resnet110": (3, 10, 32, 1_727_962),
     "torchvision": (3, 1000, 224, 5_483_032),
+    "airbench94": (3, 10, 32, 1_971_640),
+    "airbench96": (3, 10, 32, 9_915_704),
+    "speedrun": (3, 10, 32, 294_648),
 }
 # the smallest image that works, or a small one where any does; 8 for nets that fit any size
-SIZES = {"lenet5": 12, "simple_convnet": 6, "cats_dogs_cnn": 6, "torchvision": 32}
+SIZES = {"lenet5": 12, "simple_convnet": 6, "cats_dogs_cnn": 6, "torchvision": 32, "airbench94": 9, "airbench96": 9, "speedrun": 9}
 
 
 def build(name: str, *, in_channels: int, num_classes: int, image_size: int) -> nn.Module:

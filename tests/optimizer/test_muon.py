@@ -75,3 +75,38 @@ def test_what_is_orthogonal(head):
         assert group["momentum"] == 0.95 and group["lr"] == pytest.approx(0.02 * group["lr_scale"])
         assert {id(p) for p in group["params"]} & {id(norm), id(bias)} == set() or group["weight_decay"] == 0
     assert sorted(group["lr_scale"] for group in groups) == pytest.approx([0.1, 0.3, *([1.0] if head == "muon" else [3.0]), 3.0])
+
+
+def test_a_fixed_norm_takes_the_place_of_decay_and_scale():
+    filters = matrix(6, 2, 2, 2)
+    optimizer = muon(params=[{"params": [filters], "lr_scale": 1.0}], lr=0.1, weight_decay=0.5, head="muon", fixed_norm=True, iterations=3)
+    step(optimizer, [filters], count=1)
+    generator = torch.Generator().manual_seed(0)
+    gradient, start = torch.randn(6, 8, generator=generator), matrix(6, 2, 2, 2).detach().flatten(1)
+    momentum = gradient * 0.05
+    expected = start * 6**0.5 / start.norm() - 0.1 * orthogonalise(gradient.lerp(momentum, 0.95), iterations=3)
+    torch.testing.assert_close(filters.detach().flatten(1), expected)
+
+
+def test_the_rest_may_have_a_momentum_of_its_own():
+    filters, bias = matrix(4, 2, 3, 3), matrix(4)
+    groups = muon(params=[{"params": [filters, bias], "lr_scale": 1.0}], momentum=0.6, rest_momentum=0.85).param_groups
+    assert [(group["orthogonal"], group["momentum"]) for group in groups] == [(True, 0.6), (False, 0.85)]
+
+
+def test_a_step_that_is_found_not_finite_changes_nothing():
+    filters, bias, twins = matrix(4, 2, 3, 3), matrix(4), (matrix(4, 2, 3, 3), matrix(4))
+    optimizers = [muon(params=[{"params": list(some), "lr_scale": 1.0}], fixed_norm=True) for some in ((filters, bias), twins)]
+    for optimizer, parameters in zip(optimizers, ((filters, bias), twins), strict=True):
+        step(optimizer, parameters, count=1)
+    kept = [tensor.clone() for tensor in (filters, bias, *(state["momentum_buffer"] for state in optimizers[0].state.values()))]
+    optimizers[0].found_inf = torch.tensor(1.0)
+    for parameter in (filters, bias):
+        parameter.grad = torch.full_like(parameter, float("nan"))
+    optimizers[0].step()
+    after = [filters, bias, *(state["momentum_buffer"] for state in optimizers[0].state.values())]
+    assert all(torch.equal(one, other) for one, other in zip(kept, after, strict=True))
+    optimizers[0].found_inf = torch.tensor(0.0)
+    for optimizer, parameters in zip(optimizers, ((filters, bias), twins), strict=True):
+        step(optimizer, parameters, count=1, seed=3)
+    assert torch.equal(filters, twins[0]) and torch.equal(bias, twins[1])

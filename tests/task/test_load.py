@@ -48,7 +48,7 @@ def test_the_averaged_weights_are_taken_where_there_are_some(tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(load(tmp_path / "a.safetensors")(images), logits_of(network, dataset, images), rtol=0, atol=1e-5)
     plain = read(tmp_path / "a.safetensors")
-    plain = plain._replace(tensors={name: value for name, value in plain.tensors.items() if not name.startswith("ema.")})
+    plain = plain._replace(tensors={name: value for name, value in plain.tensors.items() if not name.startswith("average.")})
     assert not build_model(plain).conv1.weight.equal(network.conv1.weight)
 
 

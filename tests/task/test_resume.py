@@ -63,9 +63,9 @@ def test_a_damaged_last_falls_back_and_says_so(small, capsys):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("word", ["seed=3", "batch_size=8", "model.activation=tanh", "data.val=0.2", "ema.decay=0.9"])
+@pytest.mark.parametrize("word", ["seed=3", "batch_size=8", "model.activation=tanh", "data.val=0.2", "average.power=1"])
 def test_what_would_mix_two_runs_is_refused(small, word):
-    small()
+    small("average=lookahead")
     with pytest.raises(ConfigError, match=f"{word.partition('=')[0]}.*start a new run") as error:
         cli.call("resume", "run=run", word)
     assert error.value.exit_code == 2

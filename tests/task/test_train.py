@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from cnntrain import cli
 from cnntrain.engine import checkpoint
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.task.load import load
 
 
 def rows(folder):
@@ -75,11 +76,22 @@ def test_the_same_command_gives_the_same_weights_and_another_seed_others(small):
     "words",
     [
         ["augment=[crop,flip,cutout,color,noise,mixup]", "loss.smoothing=0.1"],
-        ["augment=[shift,rotate,cutmix]", "ema.decay=0.9", "optimizer=adamw", "optimizer.lr=1e-3"],
-        ["optimizer=muon", "schedule=sgdr", "microbatch=5", "clip=1"],
+        ["augment=[shift,rotate,cutmix]", "average=ema", "average.decay=0.9", "optimizer=adamw", "optimizer.lr=1e-3"],
+        ["optimizer=muon", "schedule=sgdr", "microbatch=5", "clip=1", "average=lookahead"],
         ["optimizer=rmsprop", "optimizer.lr=1e-3", "schedule=exp_range", "machine.precision=bf16", "stopping.patience=1"],
+        [
+            "model=speedrun",
+            "model.widths=[4,4,4]",
+            "weights=whitened",
+            "weights.lr_scale={*norm*.bias:64,head.*:2}",
+            "augment=[flip,progressive]",
+            "augment.progressive.start=0.7",
+            "augment.flip.mode=alternating",
+            "average=lookahead",
+            "tta=mirror_shift",
+        ],
         ["loss=mse", "schedule=step", "objective.monitor=loss", "evaluate_every=2"],
-        ["data.val=0", "schedule=cosine", "machine.deterministic=true", "report.tensorboard=false"],
+        ["data.val=0", "schedule=cosine", "average=swa", "machine.deterministic=true", "report.tensorboard=false"],
         ["epochs=20it", "schedule=triangular2", "machine.channels_last=false", "loss.class_weights=balanced"],
     ],
     ids=" ".join,
@@ -89,8 +101,21 @@ def test_parts_combine(small, words):
     assert math.isfinite(result["metrics"]["test/loss"])
 
 
+FAST = (
+    "model=speedrun model.widths=[4,4,4] weights=whitened weights.lr_scale={head.*:2} augment=[flip,progressive] "
+    "augment.progressive.start=0.75 tta=mirror_shift"
+)
+
+
 @pytest.mark.parametrize(
-    "words", [[], ["optimizer=muon", "augment=[mixup,noise]", "ema.decay=0.9"], ["optimizer=adamw", "schedule=sgdr"]], ids=str
+    "words",
+    [
+        [],
+        ["optimizer=muon", "augment=[mixup,noise]", "average=ema", "average.decay=0.9"],
+        ["optimizer=adamw", "schedule=sgdr", "average=swa", "average.start=50%", "average.every=3it"],
+        [*FAST.split(), "augment.flip.mode=alternating", "average=lookahead", "epochs=3"],
+    ],
+    ids=str,
 )
 def test_a_resumed_run_is_bit_identical(small, words, monkeypatch):
     small(*words, name="whole")
@@ -112,6 +137,26 @@ def test_a_resumed_run_is_bit_identical(small, words, monkeypatch):
     assert a.meta["best"] == b.meta["best"]
     speechless = [[{k: v for k, v in row.items() if not k.startswith("speed/")} for row in rows(name)] for name in ("whole", "cut")]
     assert speechless[0] == speechless[1]
+
+
+def test_the_views_of_the_training_are_those_of_every_judgement(small):
+    small("tta=mirror")
+    path = "run/best.safetensors"
+    meta = checkpoint.read(path).meta
+    judged = cli.call("evaluate", f"checkpoint={path}", "split=val", "machine.threads=1")
+    assert judged["loss"] == pytest.approx(meta["metrics"]["loss"], rel=1e-6) and judged["tta"] == "mirror"
+    plain = cli.call("evaluate", f"checkpoint={path}", "split=val", "tta=none", "machine.threads=1")
+    assert plain["loss"] != pytest.approx(meta["metrics"]["loss"], rel=1e-4)
+    images = torch.randint(0, 256, (3, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        own, mirrored = load(path)(images), load(path, tta="none")
+        torch.testing.assert_close(own, (mirrored(images) + mirrored(images.flip(3))) / 2)
+
+
+def test_pictures_that_the_network_cannot_take_are_told_before_the_first_step(small):
+    with pytest.raises(ConfigError, match="Images of 8×8 do not pass through the model.*augment.progressive"):
+        small("augment=[flip,progressive]")
+    assert not Path("run/last.safetensors").exists()
 
 
 def test_auto_finds_a_learning_rate_and_stores_it(small, capsys):
