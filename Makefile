@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all check format bench bench-gpu bench-peers bench-folders clean
+.PHONY: help setup train test test-all check format bench bench-gpu bench-peers bench-folders bench-start clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,9 @@ bench-peers: bench/peers/.venv/done  ## Images/s beside Lightning, Keras, timm a
 
 bench-folders: .venv/done  ## Scan, decode, train: folders of 1,000 to 100,000 JPEGs, time and memory each (15 minutes)
 	$(BIN)/python bench/folders.py $(ARGS)
+
+bench-start: .venv/done  ## Help, errors, the first step, a sweep's jobs: seconds beside their targets (5 minutes)
+	$(BIN)/python bench/start.py $(ARGS)
 
 bench/peers/.venv/done: pyproject.toml bench/peers/requirements.txt
 	$(PYTHON) -m venv bench/peers/.venv

@@ -94,6 +94,22 @@ def test_an_error_in_the_users_code_is_one_line_and_its_traceback_is_in_the_log(
     assert main(["fake", "how=exit"]) == 7
 
 
+@pytest.mark.parametrize(
+    ("own", "seen"),
+    [({}, "20000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+    ids=["ours", "the user's count", "the user's policy"],
+)
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=1,2", "hydra.sweep.dir=all"]], ids=["one run", "a job"])
+def test_threads_wait_politely_unless_the_user_says_otherwise(work, own, seen, sweep):
+    task = work / "faketask.py"
+    task.write_text(task.read_text().replace('print("x is", x)', 'print("spins", os.environ.get("GOMP_SPINCOUNT"))'))
+    kept = {name: value for name, value in ENVIRONMENT.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    command = [sys.executable, "-m", "cnntrain", "fake", "hydra.launcher.start=fresh", *sweep]
+    done = subprocess.run(command, cwd=work, env={**kept, **own}, capture_output=True, text=True, timeout=250, check=True)
+    shown = next((work / "all").glob("0_*/console.log")).read_text() if sweep else done.stdout
+    assert f"spins {seen}\n" in shown
+
+
 def test_explicit_run_folders_are_used_once(work, capsys):
     assert main(["fake", "hydra.run.dir=here"]) == 0
     before = (work / "here/status.json").read_text()

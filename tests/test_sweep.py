@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 from fake_verb import lay_out
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+from cnntrain import cli
+from cnntrain import sweep as sweeping
 from cnntrain.config.find import shipped
+from cnntrain.job import Job, Limits
+from cnntrain.sweep import Sweep, jobs_at_once, num_cores
+from hydra_plugins.cnntrain_launcher import processes
 from hydra_plugins.cnntrain_launcher.outcome import Outcome
 from hydra_plugins.cnntrain_launcher.ranking import rank
 
@@ -46,7 +52,7 @@ def test_one_jobs_failure_is_its_own_and_the_same_command_runs_what_is_missing(t
         assert row in done.stdout
 
     before = (folders["fine"] / "status.json").stat().st_mtime_ns
-    again = sweep(tmp_path, *words[:1], "sweep.parallel=2", "hydra.sweep.dir=here", "sweep.job_timeout=1")
+    again = sweep(tmp_path, *words[:1], "sweep.parallel=1", "hydra.sweep.dir=here", "sweep.job_timeout=1")
     assert again.returncode == 7
     assert again.stdout.count("was done already") == 2
     assert (folders["fine"] / "status.json").stat().st_mtime_ns == before
@@ -88,6 +94,123 @@ def runs(pid):
         return "zombie" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+
+
+TWICE = """\
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+
+NODE = {"_target_": "hydra_plugins.twice.Twice", "x": 0.5}
+ConfigStore.instance().store(group="hydra/sweeper", name="twice", node=NODE, provider="twice")
+
+class Twice(Sweeper):
+    def __init__(self, x):
+        self.x = x
+    def setup(self, *, hydra_context, task_function, config):
+        from hydra.core.plugins import Plugins
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config)
+    def sweep(self, arguments):
+        first = self.launcher.launch([[*arguments, f"x={self.x}"]], initial_job_idx=0)
+        self.launcher.launch([[*arguments, f"x={first[0].return_value / 2}"]], initial_job_idx=1)
+"""
+
+
+def test_a_sweeper_of_the_users_own_chooses_as_it_goes(tmp_path):
+    lay_out(tmp_path)
+    (tmp_path / "hydra_plugins" / "twice").mkdir(parents=True)
+    (tmp_path / "hydra_plugins" / "twice" / "__init__.py").write_text(TWICE)
+    environment = {**ENVIRONMENT, "PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}{os.pathsep}{tmp_path}"}
+    words = ["hydra/sweeper=twice", "hydra.sweeper.x=0.8", "seed=0"]
+    done = subprocess.run([*COMMAND, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr
+    values = [status(folder)["value"] for folder in sorted((tmp_path / "outputs/sweep").glob("[01]*"))]
+    assert values == [0.8, 0.4]
+
+
+@pytest.fixture
+def launched(tmp_path, monkeypatch):
+    """Sweeps of the fake verb, without running their jobs: the jobs, how often Hydra composed, the folders' names."""
+    lay_out(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    composed, jobs, folders = [], [], []
+    by_hydra = ConfigLoaderImpl.load_configuration
+
+    def counting(self, *args, **keys):
+        composed.append(keys.get("overrides"))
+        return by_hydra(self, *args, **keys)
+
+    def launch(self, batch, *, first, start):
+        jobs.extend(batch)
+        self.outcomes = [outcome(number, 0.5, *words) for number, words in enumerate(batch)]
+        folders.extend(self._place(number, words)[0].name for number, words in enumerate(batch))
+        return self.outcomes
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counting)
+    monkeypatch.setattr(Sweep, "launch", launch)
+
+    def run(*words):
+        for found in (composed, jobs, folders):
+            found.clear()
+        assert cli.main(["fake", "-m", *words]) == 0
+        return list(jobs), len(composed), list(folders)
+
+    yield run
+    sys.modules.pop("faketask", None)
+
+
+def test_hydra_composes_a_sweep_no_more_often_for_more_jobs(launched):
+    counts = [launched(f"seed={','.join(map(str, range(number)))}", "x=0.1,0.2", "hydra.sweep.dir=here")[1] for number in (2, 9)]
+    assert counts[0] == counts[1] <= 3
+
+
+def test_hydras_own_words_count_in_every_job(launched):
+    jobs, _, folders = launched("x=0.1,0.2", "hydra.sweep.subdir=of_${hydra.job.override_dirname}", "hydra.sweeper.max_batch_size=null")
+    assert jobs == [["x=0.1"], ["x=0.2"]]
+    assert folders == ["of_x=0.1", "of_x=0.2"]
+
+
+@pytest.mark.parametrize(
+    ("parallel", "machine", "jobs", "at_once"),
+    [
+        ("auto", {}, 9, 8),
+        ("auto", {}, 3, 3),
+        ("auto", {"threads": 3}, 9, 2),
+        ("auto", {"threads": 99}, 9, 1),
+        (5, {"threads": 3}, 2, 5),
+    ],
+)
+def test_jobs_at_once_follow_cores(monkeypatch, parallel, machine, jobs, at_once):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(sweeping, "usable_cores", lambda: 8)
+    monkeypatch.setattr(sweeping, "available_memory", lambda: 2**40)
+    monkeypatch.setattr(processes, "num_gpus", lambda: 0)
+    assert jobs_at_once(Limits(parallel=parallel), machine, jobs) == at_once
+
+
+def test_jobs_at_once_follow_gpus_memory_and_the_users_threads(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(sweeping, "usable_cores", lambda: 8)
+    monkeypatch.setattr(sweeping, "available_memory", lambda: 7 * 2**30)
+    monkeypatch.setattr(processes, "num_gpus", lambda: 4)
+    assert jobs_at_once(Limits(), {"device": "auto", "threads": None}, 9) == 4
+    assert jobs_at_once(Limits(), {"device": "cpu"}, 9) == 3  # 2 GiB each
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert jobs_at_once(Limits(), {"device": "cpu"}, 9) == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "nonsense")
+    assert num_cores() == 8
+
+
+def test_threads_that_the_sweep_gave_are_no_part_of_the_job(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(lay_out(tmp_path))
+    part = {"_target_": "faketask.Part", "depth": 3}
+    tree = {"_target_": "faketask.fake", "part": part, "x": 0.5, "seed": 0, "how": "fine", "machine": {"threads": None}}
+    jobs = [Job.of(tree, threads=lambda limits, machine, number=number: number) for number in (1, 2)]
+    assert [job.config["machine"]["threads"] for job in jobs] == [1, 2]
+    assert sweeping._as_json(jobs[0]) == sweeping._as_json(jobs[1]) == tree
+    asked = Job.of({**tree, "machine": {"threads": 1}}, threads=lambda *_: 2)
+    assert asked.share is None and sweeping._as_json(asked)["machine"]["threads"] == 1
 
 
 def outcome(number, value, *overrides, error="", metric="val/accuracy"):

@@ -1,7 +1,6 @@
 """What the parent of forked jobs imports for them, once."""
 
 import gc
-import importlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,26 +10,22 @@ from cnntrain.errors import CnntrainError
 if TYPE_CHECKING:
     from cnntrain.config.recipe import Recipe  # Hydra imports this module whenever it composes, and --cfg has no time for pydantic
 
-_NEEDED = (
-    "PIL.ImageDraw",
-    "PIL.ImageFont",
-    "cnntrain.engine.pictures",
-    "cnntrain.engine.run",
-    "safetensors.torch",
-    "tensorboard.plugins.hparams.metadata",
-    "torch.utils.tensorboard",
-)
-
 
 def import_what_they_need(recipes: Sequence["Recipe"]) -> None:
     """Import in the parent, once, what every child would import: ours only, for others' modules may do anything.
 
     One thread is set before any tensor operation: a pool of threads would not survive the fork, and the child would hang.
     """
-    for name in _NEEDED:
-        importlib.import_module(name)
     import PIL.Image
+    import PIL.ImageDraw
+    import PIL.ImageFont
+    import safetensors.torch  # noqa: F401 (these are for the children)
+    import tensorboard.plugins.hparams.metadata  # noqa: F401
     import torch
+    import torch.utils.tensorboard
+
+    import cnntrain.engine.pictures
+    import cnntrain.engine.run  # noqa: F401
 
     PIL.Image.preinit()
     torch.set_num_threads(1)

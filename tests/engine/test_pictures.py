@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 
+from cnntrain.engine import pictures
 from cnntrain.engine.pictures import confusion_picture, grid, png, shorten
 
 
@@ -42,10 +43,43 @@ def test_names_that_break_naive_pictures():
     assert picture.shape[1] < 1500
 
 
-def test_drawing_leaves_pyplot_alone():
-    loaded = "matplotlib.pyplot" in sys.modules
-    confusion_picture(torch.eye(3, dtype=torch.int64), ["a", "b", "c"])
-    assert ("matplotlib.pyplot" in sys.modules) == loaded
+def test_matplotlib_is_not_imported_for_it_nor_needed(monkeypatch):
+    """Its import takes a second at the end of every run."""
+    names = ["a", "b", "c"]
+    drawn = confusion_picture(torch.eye(3, dtype=torch.int64), names)
+    pictures._font.cache_clear()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(ImageFont, "truetype", without(ImageFont.truetype))
+    without_its_font = confusion_picture(torch.eye(3, dtype=torch.int64), names)
+    pictures._font.cache_clear()
+    assert block(without_its_font, 3).tolist() == block(drawn, 3).tolist()
+
+
+def without(truetype):
+    """PIL's own reader of fonts, on a system that has no DejaVu."""
+
+    def read(font=None, *args, **keys):
+        if font == "DejaVuSans.ttf":
+            raise OSError("cannot open resource")
+        return truetype(font, *args, **keys)
+
+    return read
+
+
+def test_names_stand_left_and_below_and_counts_in_the_cells():
+    picture = confusion_picture(torch.tensor([[7, 0], [0, 7]]), ["W", "M"])
+    low = picture.min(axis=2)
+    coloured = picture.astype(int).max(axis=2) - picture.astype(int).min(axis=2) > 5
+    rows, columns = np.nonzero(coloured.mean(axis=1) > 0.02)[0], np.nonzero(coloured.mean(axis=0) > 0.02)[0]
+    top, left, side = rows[0], columns[0], columns[-1] + 1 - columns[0]
+    middle = low[:, left - 25 : left][top : top + side]
+    below = low[top + side : top + side + 25, left : left + side].T
+    for strip in (middle, below):  # a name in the middle of each half, nothing between them
+        dark = (strip < 128).any(axis=1)
+        assert dark[side // 4 - 8 : side // 4 + 8].any() and dark[3 * side // 4 - 8 : 3 * side // 4 + 8].any()
+        assert not dark[side // 2 - 20 : side // 2 + 20].any()
+    cell = picture[top + side // 4 - 6 : top + side // 4 + 6, left + side // 4 - 6 : left + side // 4 + 6]
+    assert (cell > 200).all(axis=2).any(), "a white 7 on dark blue"
 
 
 def test_the_grid_shows_each_picture_in_its_place():
