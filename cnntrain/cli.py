@@ -183,7 +183,7 @@ def _wait_politely() -> None:
     """Let OpenMP's threads look for work only briefly before they sleep, as long as torch is not loaded; the user's own settings win.
 
     A thread that waits for the others burns its core, by default for so long that on a machine with other work nobody gets on: a step of
-    LeNet-5 on two threads took 500 ms there, with this 140 ms; it costs 6 % where nothing else runs (17.5 and 18.5 ms).
+    LeNet-5 on two threads took 500 ms there, with a count of 10,000 it took 140 ms; where nothing else runs that cost up to 6 %.
     Only GNU's library reads it, which torch's wheels for Linux use. The processes of a sweep inherit it.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
