@@ -46,8 +46,8 @@ def move(images: torch.Tensor, reach: int, uniform: torch.Tensor) -> torch.Tenso
 
     ``uniform`` (B, 2) in [0, 1) chooses the top and left edge of the window in the padded picture. A plane's pixels are taken as one long
     row, with zeros before and after it: moving that row by a whole number of places moves the picture, but for columns that run over
-    into the next line, which are masked. So a plane is one copy, where padding and cutting copy each of its lines twice: three times as
-    fast on small pictures.
+    into the next line, which are masked. So a plane is one copy, where padding and cutting copy each of its lines twice, and the result is
+    contiguous, as the next operation wants it: a crop and a flip together take 0.74 (32×32×3) to 0.83 (28×28×1) of the time.
     """
     pixels = as_integers(images)
     plan = _plan(images.shape, reach, pixels.dtype, images.device)

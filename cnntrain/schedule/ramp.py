@@ -1,6 +1,7 @@
 """What several schedules share: ways from one value to another, warm-up, cycles in whole steps, and their checks."""
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from cnntrain.errors import ConfigError
@@ -75,3 +76,28 @@ def momentum_bounds(momentum: tuple[float, float] | None) -> tuple[float, float]
             f"momentum [{low}, {high}] has its higher bound first", where="schedule.momentum", fix=f"schedule.momentum=[{high},{low}]"
         )
     return low, high
+
+
+class Annealing:
+    """From the peak by one ``way`` to ``final``, reached one step after the last and kept from there; before it a linear warm-up."""
+
+    def __init__(
+        self,
+        way: Callable[[float, float, float], float],
+        *,
+        clock: Clock,
+        lr: float,
+        final: float,
+        warmup: float | str,
+        warmup_from: float,
+    ) -> None:
+        self._way, self._lr, self._final, self._start = way, lr, final, warmup_from
+        self._warmup = clock.steps(warmup)
+        self._length = max(1, clock.total - self._warmup)
+        self.notes = warm_up_notes(self._warmup, clock.total)
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Learning rate of one step."""
+        if step < self._warmup:
+            return {"lr": self._lr * warm_up(step, self._warmup, self._start)}
+        return {"lr": self._lr * self._way(1.0, self._final, min(1.0, (step - self._warmup) / self._length))}
