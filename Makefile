@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all check format bench bench-gpu bench-peers bench-folders bench-start clean
+.PHONY: help setup train test test-all soak check format bench bench-gpu bench-peers bench-folders bench-start bench-memory bench-checkpoint clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -20,11 +20,14 @@ setup: .venv/done  ## Make .venv and install cnntrain into it
 train: .venv/done  ## Train the default: LeNet-5 on scikit-learn's digits
 	$(BIN)/cnntrain
 
-test: .venv/done  ## Run the tests (minutes)
-	$(BIN)/python -m pytest -q
+test: .venv/done  ## Run the tests, in as many processes as there are cores (minutes)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses=8
 
 test-all: .venv/done  ## Run the slow tests, too
-	$(BIN)/python -m pytest -q -m 'not gpu'
+	$(BIN)/python -m pytest -q -n auto --maxprocesses=8 -m 'not gpu'
+
+soak: .venv/done  ## 5,000 SIGKILLs, each run resumed to its bit-identical end; prints its counts (half an hour; ARGS="--minutes 5 --seed 7")
+	$(BIN)/python tests/faults/soak.py $(ARGS)
 
 check: .venv/done  ## Lint, format and type checks
 	$(BIN)/ruff check .
@@ -49,6 +52,12 @@ bench-folders: .venv/done  ## Scan, decode, train: folders of 1,000 to 100,000 J
 
 bench-start: .venv/done  ## Help, errors, the first step, a sweep's jobs: seconds beside their targets (5 minutes)
 	$(BIN)/python bench/start.py $(ARGS)
+
+bench-memory: .venv/done  ## The most memory of a run, beside the bare model's and the decoded set (minutes)
+	$(BIN)/python bench/memory.py
+
+bench-checkpoint: .venv/done  ## What saving costs: share of a run's time, beside torch.save + fsync, memory (5 minutes)
+	$(BIN)/python bench/checkpoint.py $(ARGS)
 
 bench/peers/.venv/done: pyproject.toml bench/peers/requirements.txt
 	$(PYTHON) -m venv bench/peers/.venv

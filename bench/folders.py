@@ -16,7 +16,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -24,13 +23,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from footprint import KINDS, memory, watched
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 CLASSES, SIDES, ASPECTS = 10, (32, 48, 64, 96, 128, 192, 256), (1.0, 4 / 3, 3 / 4, 3 / 2, 2 / 3)
 IMAGE_SIZE = 32
-KINDS = {"anon": ("Pss_Anon:", "Pss_Shmem:"), "file": ("Pss_File:",)}
 
 
 # --- pictures
@@ -117,41 +116,6 @@ def processor_time() -> float:
     """Seconds, of this process and of its children that have ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
-
-
-@contextmanager
-def watched() -> Iterator[dict[str, int]]:
-    """The largest sum over this process and its children, in bytes, of private and of mapped memory while the block runs."""
-    peak, over = dict.fromkeys(KINDS, 0), threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.3):
-            now = memory()
-            for kind in KINDS:
-                peak[kind] = max(peak[kind], now[kind])
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield peak
-    finally:
-        over.set()
-        watcher.join()
-
-
-def memory() -> dict[str, int]:
-    """Bytes by kind now (man 5 proc: smaps_rollup, Pss)."""
-    found = dict.fromkeys(KINDS, 0)
-    me = os.getpid()
-    children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
-    for process in [str(me), *children]:
-        try:
-            words = Path(f"/proc/{process}/smaps_rollup").read_text().split()
-        except OSError:  # it has just ended
-            continue
-        for kind, names in KINDS.items():
-            found[kind] += sum(int(words[words.index(name) + 1]) * 1024 for name in names if name in words)
-    return found
 
 
 def fresh(what: str, root: Path, cache: Path, residency: str = "resident") -> dict:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnntrain.config import find
 from cnntrain.config.quote import path_word
-from cnntrain.config.suggest import did_you_mean
+from cnntrain.config.suggest import did_you_mean, nearest
+from cnntrain.engine.signals import ending_the_command
 from cnntrain.errors import CnntrainError, ConfigError
+from cnntrain.streams import begin_in_utf8, unbreakable_stdout
 
 if TYPE_CHECKING:
     from cnntrain.config.compose import Composer
@@ -38,19 +40,18 @@ class Arguments(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code (see DESIGN section 7)."""
+    process = argv is None  # it ends with this
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["--complete"]:
         return _complete(argv[1:])
-    from cnntrain.streams import unbreakable_stdout
-
-    with unbreakable_stdout():
+    if process:
+        begin_in_utf8()
+    with unbreakable_stdout(), ending_the_command(for_good=process):
         try:
             arguments = take_apart(argv)
             _wait_politely()
             if "job" in arguments.flags:
-                from cnntrain.sweep import run_stored
-
-                return run_stored(Path(arguments.flags["job"]))
+                return _stored(Path(arguments.flags["job"]))
             if not _answer(arguments):
                 Invocation(arguments, ["cnntrain", *argv]).run()
             return 0
@@ -95,10 +96,10 @@ def take_apart(argv: Sequence[str]) -> Arguments:
         name = spelled.get(spelling)
         if name is None:
             raise ConfigError(f"there is no flag {spelling!r}{did_you_mean(spelling, spelled)}", fix="see cnntrain --help")
-        if _FLAGS[name][1] and not equals:
-            if not rest:
+        if _FLAGS[name][1]:
+            value = value if equals or not rest else rest.pop(0)
+            if not value:
                 raise ConfigError(f"{spelling} needs a value", fix=f"write {spelling} VALUE")
-            value = rest.pop(0)
         flags[name] = value or "true"
     verbs = find.files(find.folders(flags.get("config_dir")))[""]
     if words and words[0] in verbs:
@@ -150,23 +151,39 @@ class Invocation:
     def _resume(self, composer: "Composer") -> dict[str, Any]:
         from cnntrain.config.compose import parse
         from cnntrain.config.stored import lay_over, read_config
+        from cnntrain.engine.lock import Lock
         from cnntrain.job import Job
 
         if "multirun" in self.flags:
             raise ConfigError("one run is resumed at a time", where="-m", fix="leave out -m")
         own = {key.name for key in composer.outline.keys}
         mine = [word for word in self.words if word.lstrip("+").partition("=")[0].split(".")[0] in own | {"hydra"}]
+        for word in self.words:
+            key, _, value = word.lstrip("+").partition("=")
+            if word not in mine and not any(one.startswith("run=") for one in mine) and nearest(key, own) == "run":
+                raise ConfigError(f"there is no key {key!r} (did you mean 'run'?)", where=word, fix=f"run={value}")
         tree = composer(mine).tree
         folder = Path(str(tree["run"]))
-        config, changes = lay_over(read_config(folder), parse([word for word in self.words if word not in mine]))
-        stored = Job.of({**config, "debug": tree["debug"]}, trust=tree["trust"])
-        from cnntrain.task.resume import resume
+        read_config(folder)  # if no run is there, that is said before a lock is left there
+        with Lock(folder) as lock:  # before its config is read: another process may be about to change that
+            config, changes = lay_over(read_config(folder), parse([word for word in self.words if word not in mine]))
+            stored = Job.of({**config, "debug": tree["debug"]}, trust=tree["trust"])
+            from cnntrain.task.resume import resume
 
-        try:
-            return resume(run=str(folder), config=stored.config, changes=changes, command=self.command, trust=tree["trust"])
-        except BaseException as error:
-            error.log = folder / "train.log"  # type: ignore[attr-defined]
-            raise
+            try:
+                return resume(run=str(folder), config=stored.config, changes=changes, command=self.command, trust=tree["trust"], lock=lock)
+            except BaseException as error:
+                error.log = folder / "train.log"  # type: ignore[attr-defined]
+                raise
+
+
+def _stored(folder: Path) -> int:
+    """Run the job that a sweep has laid down in a folder."""
+    from cnntrain.sweep import run_stored
+
+    if not (folder / "job.json").is_file():
+        raise ConfigError(f"{folder} holds no job of a sweep", where="--job", fix="leave out --job, which is for the sweep itself")
+    return run_stored(folder)
 
 
 def _with_log(job: Any, folder: Path | None, command: list[str]) -> dict[str, Any]:

@@ -40,9 +40,13 @@ class CheckpointError(CnntrainError):
 
 
 class DivergedError(CnntrainError):
-    """A loss or gradient that is not finite (exit code 5)."""
+    """A loss, gradient or weight that is not finite (exit code 5). ``step``: after how many steps that came, where it is known."""
 
     exit_code = 5
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "", step: int | None = None) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.step = step
 
 
 class OutOfMemoryError(CnntrainError):
@@ -63,3 +67,11 @@ class Interrupted(CnntrainError):
     def __init__(self, what: str, *, signum: int, where: str = "", fix: str = "") -> None:
         super().__init__(what, where=where, fix=fix)
         self.exit_code = 128 + signum
+
+
+class Stopped(BaseException):
+    """A signal where there is nothing to save: no Exception, so that nothing on the way takes it for a broken picture or model."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum, self.exit_code = signum, 128 + signum

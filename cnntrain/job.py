@@ -1,8 +1,11 @@
 """One run of a task: its config checked, its folder, the call, and how it ended."""
 
+import contextlib
 import errno
 import json
+import os
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
@@ -10,10 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cnntrain.config import signature
+from cnntrain.config import run_folder, signature
 from cnntrain.config.recipe import Recipe, check
-from cnntrain.errors import CheckpointError, CnntrainError, ConfigError, OutOfMemoryError
+from cnntrain.errors import CheckpointError, CnntrainError, ConfigError, Interrupted, OutOfMemoryError, Stopped
 from cnntrain.units import Count, Seconds
+
+_PATIENCE = 60.0  # seconds that a job of a sweep waits for the same job of a sweep before, which may be saving yet
 
 
 class Settings:
@@ -24,11 +29,11 @@ class Settings:
 
 
 class Limits:
-    """The keys below ``sweep``."""
+    """The keys below ``sweep``. ``resume``: go on with the newest sweep of the same command, if there is one."""
 
-    def __init__(self, *, parallel: Count | Literal["auto"] = "auto", job_timeout: Seconds | None = None) -> None:
+    def __init__(self, *, parallel: Count | Literal["auto"] = "auto", job_timeout: Seconds | None = None, resume: bool = False) -> None:
         self.parallel: int | str = parallel
-        self.job_timeout = job_timeout
+        self.job_timeout, self.resume = job_timeout, resume
 
 
 class Job(NamedTuple):
@@ -78,22 +83,72 @@ class Job(NamedTuple):
             config["machine"] = {**machine, "threads": share}
         return cls(check(config, files=files, trust=trust), config, "run" in names and "run" not in config, settings, limits, share)
 
-    def call(self, folder: Path | None, command: list[str]) -> dict[str, Any]:
-        """Call the task; if it has a folder, its log and status say how it ended."""
+    def call(self, folder: Path | None, command: list[str], *, again: bool = False) -> dict[str, Any]:
+        """Call the task; if it has a folder, its log and status say how it ended.
+
+        ``again``: the folder is this very job's, and what it has begun there goes on from its newest checkpoint, as by ``cnntrain resume``.
+
+        Raises:
+            CheckpointError: the folder holds a run, or another process has it.
+        """
         if folder is None or not self.takes_run:
             return self.recipe()
-        from cnntrain.engine.run import Run
+        from cnntrain.engine.lock import Lock, unwritable
+        from cnntrain.engine.storage import write_config
 
-        run = Run(folder, config=self.config, command=command)
-        try:
-            return self.recipe(run=run)
-        except BaseException as error:
-            if isinstance(error, ConfigError) and {path.name for path in folder.iterdir()} <= {"train.log"}:
-                shutil.rmtree(folder)  # nothing was begun but the claim to the folder, so nothing is left
-            elif not (folder / "status.json").exists():  # it failed before the task took the run up
-                run.log("".join(traceback.format_exception(error)))
-                run.status("failed", code=getattr(error, "exit_code", 1), error=str(error) or repr(error))
-            raise
+        with Lock(folder, patience=_PATIENCE if again else 0) as lock:  # of two starts with one folder, one goes on
+            if again and (folder / "config.yaml").exists():
+                return self._go_on(lock, command)
+            if not again:
+                run_folder.refuse_results(folder)
+            try:
+                try:
+                    write_config(folder, self.config)  # before the seconds that importing torch takes: killed in them, it can be resumed
+                except OSError as error:
+                    raise unwritable(folder, error) from error
+                from cnntrain.engine.run import Run
+
+                return self.recipe(run=Run(folder, config=self.config, command=command, lock=lock))
+            except BaseException as error:
+                _note(folder, error)
+                raise
+
+    def _go_on(self, lock: Any, command: list[str]) -> dict[str, Any]:
+        """The stored config is this one, with the threads and the learning rate that were found for it."""
+        from cnntrain.config.stored import read_config
+        from cnntrain.engine.run import targets
+        from cnntrain.task.resume import resume
+
+        trust = sorted({target.rpartition(".")[0] for target in targets(self.config)})  # the command line names these modules itself
+        return resume(run=str(lock.folder), config=read_config(lock.folder), command=command, trust=trust, lock=lock)
+
+
+def _note(folder: Path, error: BaseException) -> None:
+    """See to the folder of a run that ended before the task took it up: that it says so, or that it is gone if nothing was begun.
+
+    A storage that fails here is what the error itself tells of.
+    """
+    from cnntrain.engine.storage import write_text
+
+    stopped = isinstance(error, Interrupted | Stopped | KeyboardInterrupt)
+    with contextlib.suppress(OSError):
+        names = {path.name for path in folder.iterdir()}
+        if names <= {"run.lock", "config.yaml"} and (stopped or isinstance(error, ConfigError)):
+            shutil.rmtree(folder)
+        elif "status.json" not in names:
+            facts = {
+                "state": "interrupted" if stopped else "failed",
+                "pid": os.getpid(),
+                "code": exit_code(error),
+                "error": str(error) or repr(error),
+            }
+            (folder / "train.log").write_text("".join(traceback.format_exception(error)))
+            write_text(folder / "status.json", json.dumps(facts) + "\n")
+
+
+def exit_code(error: BaseException) -> int:
+    """What the command ends with after this error."""
+    return 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
 
 
 def tell(error: BaseException, *, debug: bool, log: Path | None = None) -> int:
@@ -103,8 +158,10 @@ def tell(error: BaseException, *, debug: bool, log: Path | None = None) -> int:
     if isinstance(error, BrokenPipeError):
         return 141
     if isinstance(error, KeyboardInterrupt):
-        print("error: interrupted (Ctrl-C). Fix: start it again", file=sys.stderr)
-        return 130
+        error = Stopped(signal.SIGINT)
+    if isinstance(error, Stopped):
+        print(f"error: stopped by {signal.Signals(error.signum).name}. Fix: start it again", file=sys.stderr)
+        return error.exit_code
     if not isinstance(error, CnntrainError):
         error = _known(error) or _bug(error, log)
     print(f"error: {' '.join(str(error).split())}" if "\n" not in str(error) else f"error: {error}", file=sys.stderr)
@@ -140,7 +197,7 @@ def _bug(error: BaseException, log: Path | None) -> CnntrainError:
 
 def record(folder: Path, result: Any) -> None:
     """Write ``status.json`` for a task that has no run of its own but is a sweep's job."""
-    path = folder / "status.json"
-    if not path.exists():
-        facts = {key: result.get(key) for key in ("value", "metrics")} if isinstance(result, dict) else {}
-        path.write_text(json.dumps({"state": "done", **facts}, default=str) + "\n")
+    from cnntrain.engine.storage import write_text
+
+    facts = {key: result.get(key) for key in ("value", "metrics")} if isinstance(result, dict) else {}
+    write_text(folder / "status.json", json.dumps({"state": "done", **facts}, default=str) + "\n")

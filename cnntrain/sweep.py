@@ -4,6 +4,7 @@ import glob
 import json
 import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -14,8 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnntrain.config import run_folder
-from cnntrain.data.storage import available_memory, usable_cores
-from cnntrain.errors import CnntrainError, Interrupted, SweepError
+from cnntrain.data.storage import available_memory, end_with, usable_cores
+from cnntrain.engine.lock import Lock
+from cnntrain.engine.signals import ending_the_command
+from cnntrain.engine.storage import write_text
+from cnntrain.errors import CnntrainError, Interrupted, Stopped, SweepError
 from cnntrain.job import Job, Limits, record, tell
 from hydra_plugins.cnntrain_launcher import processes
 from hydra_plugins.cnntrain_launcher.outcome import Outcome, outcome_of, read_json
@@ -38,26 +42,27 @@ def sweep(composer: "Composer", words: list[str], command: list[str]) -> dict[st
         SweepError: at least one job failed.
     """
     plan = Sweep(composer, command)
+    same = {"verb": composer.verb, "words": [word for word in words if not _is_about_running(word)], "started": time.time()}
     combinations = composer.combinations(words)
     plan.num_jobs, plan.hydra = len(combinations), [word for word in combinations[0] if _is_hydra(word)]
     for combination in combinations:
         plan.job(combination)
     plan.swept = _swept(combinations)
-    composed = composer(combinations[0])
-    given = composed.given("sweep.dir")
-    plan.folder = run_folder.create(Path(composed.setting("sweep.dir")), given=given, again=given)
-    if composed.given("sweep.subdir"):
+    plan.folder = _folder(composer, combinations[0], same, resume=plan.job(combinations[0]).limits.resume)
+    if composer(combinations[0]).given("sweep.subdir"):
         plan.subfolder = lambda job: composer([*job, *plan.hydra]).setting("sweep.subdir")
-    composer.multirun(words, plan.folder, plan)
-    outcomes = plan.outcomes
-    (plan.folder / "sweep.json").write_text(json.dumps([outcome._asdict() for outcome in outcomes], default=str, indent=1) + "\n")
+    with Lock(plan.folder):
+        _note(plan.folder, same)
+        composer.multirun(words, plan.folder, plan)
+        outcomes = plan.outcomes
+        _note(plan.folder, same, jobs=[outcome._asdict() for outcome in outcomes])
     show(outcomes, plan.folder)
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:
         raise SweepError(
             f"{len(failed)} of {len(outcomes)} jobs failed",
             where=str(plan.folder),
-            fix=f"see {failed[0].folder}/console.log; the same command with hydra.sweep.dir={plan.folder} runs only what is missing",
+            fix=f"see {failed[0].folder}/console.log, then {plan.again}",
         )
     return {
         "folder": str(plan.folder),
@@ -65,11 +70,35 @@ def sweep(composer: "Composer", words: list[str], command: list[str]) -> dict[st
     }
 
 
+def _folder(composer: "Composer", job: list[str], same: dict[str, Any], *, resume: bool) -> Path:
+    """The sweep's folder: the one that the command line names, the newest of the ``same`` sweep where that is to go on, or a new one."""
+    composed = composer(job)
+    given = composed.given("sweep.dir")
+    before = []
+    if resume and not given:
+        found = [(read_json(Path(path) / "sweep.json"), path) for path in glob.glob(composed.pattern("sweep.dir") + "*")]
+        before = sorted(
+            (float(facts.get("started", 0)), path) for facts, path in found if all(facts.get(key) == same[key] for key in ("verb", "words"))
+        )
+    return Path(before[-1][1]) if before else run_folder.create(Path(composed.setting("sweep.dir")), given=given)
+
+
+def _note(folder: Path, same: dict[str, Any], **more: Any) -> None:
+    """Write ``sweep.json``: by which command, and how its jobs ended. A sweep goes on without it."""
+    started = read_json(folder / "sweep.json").get("started", same["started"])
+    try:
+        write_text(folder / "sweep.json", json.dumps({**same, "started": started, **more}, default=str, indent=1) + "\n")
+    except OSError as error:
+        print(f"warning: {folder / 'sweep.json'} cannot be written: {error.strerror}", file=sys.stderr)
+
+
 class Sweep:
     """Hydra's task function of a sweep, and what its launcher asks: the jobs, and how they ended."""
 
     def __init__(self, composer: "Composer", command: list[str]) -> None:
         self.composer, self.command = composer, command
+        given = any(word.lstrip("+").startswith(("hydra.sweep.dir=", "sweep.resume=true")) for word in command)
+        self.again = shlex.join(command if given else [*command, "sweep.resume=true"])  # the command that goes on with this sweep
         self.folder = Path()
         self.swept: set[str] = set()
         self.outcomes: list[Outcome] = []
@@ -107,7 +136,7 @@ class Sweep:
         gpus = processes.num_gpus() if parallel > 1 else 0
         ended: dict[int, Outcome] = {}
         running: Running = {}
-        with _stopping(running, self.folder):
+        with _stopping(running, self.folder, self.again):
             while waiting or running:
                 for slot in [slot for slot in range(parallel) if slot not in running]:
                     if not waiting:
@@ -143,15 +172,17 @@ class Sweep:
         """The job's folder, made; and how it ended, if an earlier run of this sweep has done it already."""
         special = [text for text in overrides if text.partition("=")[0] in self.swept]
         name = self.subfolder(overrides) if self.subfolder is not None else run_folder.job_name(number, special)
-        path = self.folder / name
+        path, job = self.folder / name, self.job(overrides)
+        asked = _as_json(job)
+        begun = None
         for folder in sorted(path.parent.glob(f"{glob.escape(path.name)}*")):
-            same = read_json(folder / "job.json").get("config") == _as_json(self.job(overrides))
-            if same and read_json(folder / "status.json").get("state") == "done":
-                return folder, outcome_of(number, overrides, folder, self.job(overrides).config, 0, 0.0, timeout=False)
-        folder = run_folder.create(path, given=False)
-        job = self.job(overrides)
-        facts = {"config": _as_json(job), "threads": job.share, "overrides": overrides, "debug": job.settings.debug}
-        (folder / "job.json").write_text(json.dumps({**facts, "command": self.command}) + "\n")
+            if read_json(folder / "job.json").get("config") == asked:
+                if read_json(folder / "status.json").get("state") == "done":
+                    return folder, outcome_of(number, overrides, folder, job.config, 0, 0.0, timeout=False)
+                begun = begun or folder
+        folder = begun or run_folder.create(path, given=False)
+        facts = {"config": asked, "threads": job.share, "overrides": overrides, "debug": job.settings.debug}
+        write_text(folder / "job.json", json.dumps({**facts, "command": self.command, "parent": os.getpid()}) + "\n")
         return folder, None
 
     def _start(self, overrides: list[str], folder: Path, environment: dict[str, str], *, forking: bool) -> processes.Process:
@@ -172,6 +203,7 @@ class Sweep:
 def run_stored(folder: Path) -> int:
     """Run the job that a folder's ``job.json`` describes: the child of a sweep where there is no fork."""
     facts = json.loads((folder / "job.json").read_text())
+    end_with(facts["parent"], signal.SIGTERM)
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
@@ -202,37 +234,35 @@ def num_cores() -> int:
 
 def _run(job: Job, folder: Path, command: list[str]) -> int:
     """A job in its own process: the exit code."""
-    try:
-        result = job.call(folder, command)
-        record(folder, result)
-        return 0
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else 1
-    except BaseException as error:
-        return tell(error, debug=job.settings.debug, log=folder / "train.log")
+    with ending_the_command():
+        try:
+            result = job.call(folder, command, again=True)
+            if not job.takes_run:
+                record(folder, result)
+            return 0
+        except SystemExit as leave:
+            return leave.code if isinstance(leave.code, int) else 1
+        except BaseException as error:
+            return tell(error, debug=job.settings.debug, log=folder / "train.log")
 
 
 @contextmanager
-def _stopping(running: Running, folder: Path) -> Iterator[None]:
+def _stopping(running: Running, folder: Path, again: str) -> Iterator[None]:
     """Whatever ends this early (Ctrl-C, SIGTERM, an error) also ends the jobs, after they have saved."""
-
-    def leave(number: int, frame: object) -> None:
-        name = signal.Signals(number).name
-        raise Interrupted(
-            f"{name} stopped the sweep", signum=number, where=str(folder), fix=f"the same command with hydra.sweep.dir={folder} goes on"
-        )
-
-    before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         for *_, process in running.values():
             process.stop()
         while any(process.poll() is None for *_, process in running.values()):
             time.sleep(_LOOK_EVERY)
+        if isinstance(error, KeyboardInterrupt | Stopped):
+            number = error.signum if isinstance(error, Stopped) else signal.SIGINT
+            name = signal.Signals(number).name
+            raise Interrupted(f"{name} stopped the sweep", signum=number, where=str(folder), fix=again) from error
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        show_running({})
 
 
 def _swept(combinations: Sequence[Sequence[str]]) -> set[str]:
@@ -245,6 +275,11 @@ def _swept(combinations: Sequence[Sequence[str]]) -> set[str]:
 
 def _is_hydra(word: str) -> bool:
     return word.lstrip("+~").startswith(("hydra.", "hydra/"))
+
+
+def _is_about_running(word: str) -> bool:
+    """Whether a word says how jobs are run and not which: with another one it is the same sweep."""
+    return word.lstrip("+").startswith(("sweep.", "hydra.sweep.dir=", "hydra.launcher."))
 
 
 def _as_json(job: Job) -> Any:

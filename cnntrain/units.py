@@ -8,16 +8,19 @@ import math
 import re
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval, Predicate
+from annotated_types import Interval, Predicate
 
-Count = Annotated[int, Ge(1), "a whole number, 1 or more"]
-Size = Annotated[int, Ge(0), "a whole number, 0 or more"]
+BEYOND = 2**63  # what no tensor, seed or counter can hold
+Count = Annotated[int, Interval(ge=1, lt=BEYOND), "a whole number, 1 or more"]
+Size = Annotated[int, Interval(ge=0, lt=BEYOND), "a whole number, 0 or more"]
+Threads = Annotated[int, Interval(ge=1, le=1024), "a whole number from 1 to 1024"]  # with 100,000 OpenMP ends the process without a word
+Processes = Annotated[int, Interval(ge=0, le=1024), "a whole number from 0 to 1024"]
 Fraction = Annotated[float, Interval(ge=0, le=1), "a number from 0 to 1"]
 Decay = Annotated[float, Interval(ge=0, lt=1), "a number from 0 to below 1"]
 Positive = Annotated[float, Interval(gt=0, lt=math.inf), "a number above 0"]
 NonNegative = Annotated[float, Interval(ge=0, lt=math.inf), "a number, 0 or more"]
 Number = Annotated[float, Interval(gt=-math.inf, lt=math.inf), "a finite number"]
-Seconds = Annotated[float, Gt(0), "a number of seconds above 0"]
+Seconds = Annotated[float, Interval(gt=0, lt=math.inf), "a number of seconds above 0"]
 LearningRate = Annotated[Positive | Literal["auto"], "a number above 0, or auto"]
 
 _DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]*)?|\.[0-9]+)\s*(?P<unit>ep|it|%)")

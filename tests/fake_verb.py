@@ -21,6 +21,7 @@ machine:
 sweep:
   parallel: 1          # jobs at once
   job_timeout: null    # seconds
+  resume: false        # the newest sweep of the same command
 trust: []     # modules
 debug: false  # the traceback
 hydra:

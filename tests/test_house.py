@@ -127,29 +127,73 @@ def test_nothing_happens_at_import(path):
 # --- what may not be called
 
 
+# Calls by their full names, whatever a module calls them: none is allowed.
+UNSAFE = {
+    *("eval", "exec", "compile", "__import__"),
+    *(f"builtins.{name}" for name in ("eval", "exec", "compile", "__import__")),
+    *(f"os.{name}" for name in ("system", "popen", "execv", "execvp", "execvpe", "spawnl", "spawnv")),
+    *(f"subprocess.{name}" for name in ("getoutput", "getstatusoutput")),
+    *(f"{kind}.{name}" for kind in ("pickle", "_pickle", "cPickle", "dill", "cloudpickle") for name in ("load", "loads", "Unpickler")),
+    *("marshal.load", "marshal.loads", "shelve.open", "joblib.load", "pandas.read_pickle", "code.interact"),
+    *(f"yaml.{name}" for name in ("load", "load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_all")),
+    *("torch.hub.load", "torch.jit.load", "torch.package.PackageImporter", "torch.utils.cpp_extension.load"),
+    *("hydra.utils.instantiate", "hydra.utils.call", "hydra.utils.get_class", "hydra.utils.get_method", "hydra.utils.get_object"),
+    *("tempfile.mktemp", "numpy.lib.format.read_array", "logging.config.fileConfig", "xml.etree.ElementTree.parse"),
+}
+SHELLS = {f"subprocess.{name}" for name in ("run", "Popen", "call", "check_call", "check_output")}
+EMPTY_FORMS = ("pickle", "_pickle", "cPickle", "marshal", "dill", "cloudpickle", "shelve", "joblib")
+
+
+def names_of(tree: ast.Module) -> dict[str, str]:
+    """What each imported or reassigned name of a module stands for: ``from pickle import load as l`` makes l ``pickle.load``."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {item.asname: item.name for item in node.names if item.asname}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {item.asname or item.name: f"{node.module}.{item.name}" for item in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Attribute):
+            full = full_name(node.value, names)
+            risky = full in UNSAFE | SHELLS or full in ("torch.load", "numpy.load", "importlib.import_module")
+            names |= {target.id: full for target in node.targets if isinstance(target, ast.Name) and risky}
+    return names
+
+
+def full_name(node: ast.expr, names: dict[str, str]) -> str:
+    """``pickle.load`` for whatever a module calls it; ``getattr(pickle, "load")`` too."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
+        return f"{full_name(node.args[0], names)}.{node.args[1].value}"
+    first, dot, rest = ast.unparse(node).partition(".")
+    return names.get(first, first) + dot + rest
+
+
 def faults(tree: ast.Module) -> list[str]:
     """Calls by which data could become code, or that do more than they say."""
-    found = []
+    found, names = [], names_of(tree)
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
-        called = ast.unparse(node.func)
+        called = full_name(node.func, names)
         last = called.rpartition(".")[2]
         keywords = {one.arg: ast.unparse(one.value) for one in node.keywords}
-        forbidden = called in ("eval", "exec", "builtins.eval", "builtins.exec", "os.system", "os.popen")
-        forbidden |= called in ("pickle.load", "pickle.loads", "pickle.Unpickler", "dill.load", "joblib.load", "marshal.loads")
-        forbidden |= called in ("torch.hub.load", "torch.jit.load")
-        forbidden |= called in ("yaml.load", "yaml.unsafe_load", "yaml.full_load", "hydra.utils.instantiate", "instantiate")
-        forbidden |= last in ("extractall", "unpack_archive") and "filter" not in keywords
-        forbidden |= keywords.get("shell") == "True" or keywords.get("allow_pickle") == "True" or keywords.get("weights_only") == "False"
-        forbidden |= called == "torch.load" and keywords.get("weights_only") != "True"
+        text = node.args and isinstance(node.args[0], ast.Constant | ast.JoinedStr)
+        forbidden = called in UNSAFE
+        forbidden |= last in ("extractall", "extract", "unpack_archive") and "filter" not in keywords
+        forbidden |= keywords.get("filter") in ("'fully_trusted'", "None") and last in ("extractall", "extract", "unpack_archive")
+        forbidden |= keywords.get("shell", "False") != "False" or (called in SHELLS and bool(text))
+        forbidden |= keywords.get("allow_pickle", "False") != "False" or (
+            called == "numpy.load" and keywords.get("allow_pickle") != "False"
+        )
+        forbidden |= keywords.get("weights_only", "True") != "True" or (called == "torch.load" and "weights_only" not in keywords)
+        forbidden |= called in ("hashlib.md5", "hashlib.sha1") and keywords.get("usedforsecurity") != "False"
         if forbidden:
             found.append(f"line {node.lineno}: {called}")
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "marshal", "dill", "yaml", "builtins"):
+        if isinstance(node, ast.ImportFrom) and node.module in (*EMPTY_FORMS, "builtins", "yaml"):
             found += [f"line {node.lineno}: from {node.module} import {one.name}" for one in node.names if not one.name.endswith("Error")]
-        if isinstance(node, ast.ImportFrom) and node.module == "torch" and any(one.name == "load" for one in node.names):
-            found.append(f"line {node.lineno}: from torch import load")
+        if isinstance(node, ast.ImportFrom):
+            found += [f"line {node.lineno}: {one.name}" for one in node.names if f"{node.module}.{one.name}" in UNSAFE | {"torch.load"}]
     return found
 
 
@@ -159,14 +203,18 @@ def test_data_never_become_code(path):
 
 
 def test_one_function_reads_foreign_weights():
-    nodes_of = [(name_of(path), node) for path in MODULES for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
-    calls = [name for name, node in nodes_of if ast.unparse(node.func) == "torch.load"]
+    calls = []
+    for path in MODULES:
+        tree = tree_of(path)
+        names = names_of(tree)
+        calls += [name_of(path) for node in ast.walk(tree) if isinstance(node, ast.Call) and full_name(node.func, names) == "torch.load"]
     assert len(calls) <= 1, calls
 
 
 @pytest.mark.parametrize("path", modules(but=("cnntrain/config/source.py", "cnntrain/__init__.py")))
 def test_one_module_imports_by_name(path):
-    calls = [ast.unparse(node.func) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    tree = tree_of(path)
+    calls = [full_name(node.func, names_of(tree)) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not [called for called in calls if called.rpartition(".")[2] in ("import_module", "__import__")], name_of(path)
 
 
@@ -175,17 +223,59 @@ def test_one_module_imports_by_name(path):
     [
         "pickle.load(f)",
         "pickle.loads(b)",
+        "import _pickle as p; p.loads(b)",
+        "import pickle as p; p.Unpickler(f).load()",
+        "from pickle import load as l; l(f)",
+        "from pickle import loads",
+        "import pickle; read = pickle.load; read(f)",
+        "getattr(pickle, 'loads')(b)",
+        "import dill; dill.load(f)",
+        "import joblib; joblib.load(p)",
+        "import marshal; marshal.loads(b)",
+        "import shelve; shelve.open(p)",
+        "import pandas as pd; pd.read_pickle(p)",
         "torch.load(p)",
         "torch.load(p, weights_only=False)",
+        "torch.load(p, weights_only=safe)",
+        "import torch as t; t.load(p)",
+        "from torch import load",
+        "from torch import load as read; read(p)",
+        "torch.hub.load(r, m)",
+        "from torch import hub; hub.load(r, m)",
+        "torch.jit.load(p)",
+        "import numpy as np; np.load(p)",
+        "np.load(p, allow_pickle=True)",
+        "np.load(p, allow_pickle=flag)",
         "yaml.load(t)",
         "yaml.load(t, Loader=yaml.SafeLoader)",
+        "yaml.unsafe_load(t)",
+        "yaml.full_load(t)",
+        "import yaml as y; y.load_all(t)",
+        "from yaml import load",
         "eval('1')",
         "exec(t)",
+        "compile(t, 'x', 'exec')",
+        "import builtins as b; b.eval(t)",
+        "run = eval; run(t)",
         "tar.extractall(p)",
+        "tar.extract(m, p)",
+        "tar.extractall(p, filter='fully_trusted')",
+        "shutil.unpack_archive(a, p)",
         "subprocess.run(c, shell=True)",
-        "np.load(p, allow_pickle=True)",
-        "from pickle import loads",
-        "from torch import load",
+        "subprocess.run(c, shell=flag)",
+        "subprocess.run('rm -r x')",
+        "from subprocess import run; run(f'rm {x}')",
+        "os.system(c)",
+        "from os import system as s; s(c)",
+        "os.popen(c)",
+        "subprocess.getoutput(c)",
+        "from hydra.utils import instantiate; instantiate(c)",
+        "import hydra; hydra.utils.instantiate(c)",
+        "from hydra.utils import get_class as g; g(n)",
+        "__import__(n)",
+        "tempfile.mktemp()",
+        "from tempfile import mktemp",
+        "hashlib.md5(b)",
     ],
 )
 def test_the_rule_sees_each_fault(text):
@@ -193,7 +283,21 @@ def test_the_rule_sees_each_fault(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["model.eval()", "tar.extractall(p, filter='data')", "torch.load(p, weights_only=True)", "yaml.safe_load(t)", "json.load(f)"]
+    "text",
+    [
+        "model.eval()",
+        "model.compile(mode=m)",
+        "re.compile(t)",
+        "tar.extractall(p, filter='data')",
+        "torch.load(p, weights_only=True)",
+        "np.load(p, allow_pickle=False)",
+        "yaml.safe_load(t)",
+        "json.load(f)",
+        "subprocess.run(['ls', p])",
+        "hashlib.md5(b, usedforsecurity=False)",
+        "hashlib.sha256(b)",
+        "tempfile.mkstemp()",
+    ],
 )
 def test_the_rule_sees_no_others(text):
     assert not faults(ast.parse(text))

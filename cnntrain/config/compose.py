@@ -1,6 +1,7 @@
 """Composes a verb's config with Hydra: words of the command line in, one plain tree out, every failure told as a ConfigError."""
 
 import codecs
+import glob
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from cnntrain.config.words import leaves, refuse_unknown_keys, refuse_wrong_word
 from cnntrain.errors import ConfigError
 
 _QUOTED_KEY = re.compile(r"""([{,]\s*)["']([^"'{}:,]+)["']\s*:""")  # Hydra's grammar takes no quotes in {"*.bias": 64}; JSON wants them
+_SYNTAX = set("\"'[]{}(),\\$=")
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _OUR_SWEEPER = "hydra_plugins.cnntrain_launcher.sweeper.CheckedSweeper"
 # What Hydra, omegaconf and PyYAML raise for what a user wrote; anything else is a bug of ours and passes.
@@ -51,8 +53,21 @@ class Composed(NamedTuple):
         return {key.split("@")[0]: value for key, value in self.config.hydra.runtime.choices.items()}
 
     def setting(self, key: str) -> str:
-        """A resolved value below ``hydra``, such as ``run.dir``."""
-        return str(OmegaConf.select(self.config, f"hydra.{key}"))
+        """A resolved value below ``hydra``, such as ``run.dir``.
+
+        Raises:
+            ConfigError: it is empty, which would be the working folder.
+        """
+        text = str(OmegaConf.select(self.config, f"hydra.{key}"))
+        if not text.strip():
+            raise ConfigError(f"hydra.{key} is empty", where=f"hydra.{key}=", fix=f"hydra.{key}=outputs/NAME, or leave it out")
+        return text
+
+    def pattern(self, key: str) -> str:
+        """The same as a pattern of file names: ``*`` for each part that was only known when it was asked, such as the time."""
+        parent, _, last = f"hydra.{key}".rpartition(".")
+        text = str(OmegaConf.select(self.config, parent)._get_node(last)._value())
+        return "*".join(glob.escape(part) for part in re.split(r"\$\{[^}]*\}", text))
 
     def given(self, key: str) -> bool:
         """Whether the command line itself sets ``hydra.KEY``."""
@@ -105,6 +120,10 @@ class Composer:
         """
         overrides = parse(words)
         hydra = self._unswept(overrides).hydra
+        for plugin, ours in (("launcher", "cnntrain"), ("sweeper", "basic")):
+            target = str(hydra[plugin].get("_target_", ""))
+            if not target.startswith(("hydra_plugins.", "hydra._internal.core_plugins.")):
+                raise ConfigError(f"{target} is no {plugin} of Hydra", where=f"hydra.{plugin}._target_", fix=f"hydra/{plugin}={ours}")
         if not str(hydra.sweeper.get("_target_", "")).endswith("BasicSweeper"):
             return [[_line(override) for override in overrides if not override.is_sweep_override()]]
         swept = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
@@ -116,6 +135,8 @@ class Composer:
             # Spelled as BasicSweeper spells them, so that its jobs are found again.
             each = override.sweep_string_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
             axes[key] = [f"{key}={value}" for value in each] if not override.is_delete() else [_line(override)]
+            if not axes[key]:
+                raise ConfigError("this sweep has no values", where=_line(override), fix=f"list the values: {key}=A,B,C")
         return [[word for word in job if not word.startswith("hydra.searchpath=")] for job in itertools.product(*axes.values())]
 
     def multirun(self, words: Sequence[str], folder: Path, task_function: Callable[[DictConfig], Any]) -> None:
@@ -245,14 +266,15 @@ def parse(words: Sequence[str]) -> list[Override]:
     Raises:
         ConfigError: a word is not KEY=VALUE.
     """
-    parser = OverridesParser.create()
+    hydra = GlobalHydra.instance()
+    parser = OverridesParser.create(hydra.config_loader() if hydra.is_initialized() else None)  # glob(*) asks it for a group's options
     parsed = []
     for word in words:
         try:
             parsed += parser.parse_overrides([word])
         except HydraException as error:
             try:
-                parsed += parser.parse_overrides([_QUOTED_KEY.sub(r"\1\2:", word)])
+                parsed += parser.parse_overrides([_quoted(_QUOTED_KEY.sub(r"\1\2:", word))])
             except HydraException:
                 raise translate(error, {}, {}) from error
     return parsed
@@ -266,6 +288,12 @@ def searched(words: Sequence[str]) -> tuple[str, ...]:
             raise ConfigError("hydra.searchpath is a list of folders", where=_line(override), fix="hydra.searchpath=[FOLDER]")
         return tuple(str(item) for item in value)
     return ()
+
+
+def _quoted(word: str) -> str:
+    """The word with quotes around a value in letters that Hydra's grammar does not have, such as a folder's: ``data.root=/übung``."""
+    key, _, value = word.partition("=")
+    return word if value.isascii() or set(value) & _SYNTAX else f"{key}={quote(value)}"
 
 
 def _is_known(key: str, known: Sequence[str]) -> bool:

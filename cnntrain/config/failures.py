@@ -1,18 +1,24 @@
 """What Hydra, omegaconf and PyYAML say when a config cannot be composed, told in one line with a way out."""
 
 import re
+import shlex
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
+from yaml.reader import ReaderError
 
 from cnntrain.config.find import Files
 from cnntrain.config.outline import read
+from cnntrain.config.quote import quote
 from cnntrain.config.suggest import nearest
 from cnntrain.errors import ConfigError
 
 _NO_MATCH = re.compile(r"(?:In '(?P<file>[^']*)': )?Could not override '(?P<key>[^']*)'")
+_KEY = re.compile(r"(\+\+?|~)?\w[\w./@*-]*")
+_OF_A_KEY = re.compile(r"[\w./@*~+-]")
 _INSIDE = re.compile(r"In '([^']*)': ")
 
 
@@ -25,12 +31,18 @@ def translate(error: BaseException, choices: Mapping[str, str], files: Files) ->
     for link in chain:
         if isinstance(link, MarkedYAMLError):
             return _yaml(link)
+        if isinstance(link, ReaderError):
+            return ConfigError(f"a config file cannot be read: {link.reason}", where=str(link.name), fix="save it as plain UTF-8 text")
         if isinstance(link, UnicodeDecodeError):
             return ConfigError("a config file is not UTF-8 text", where=_undecodable(files) or str(link), fix="save it as UTF-8")
         if isinstance(link, OverrideParseException):
             return _word(link)
         if isinstance(link, MissingConfigException):
             return _missing_file(link, files)
+        if isinstance(link, RecursionError) and any(
+            "defaults_list" in frame.filename for frame in traceback.extract_tb(link.__traceback__)
+        ):
+            return ConfigError("a defaults list leads back to its own file", where=_circle(files), fix="remove that entry of defaults")
         if isinstance(link, RecursionError):
             return ConfigError("an interpolation goes round in a circle", fix="let no ${key} lead back to itself")
     for link in chain:
@@ -84,7 +96,14 @@ def _word(error: OverrideParseException) -> ConfigError:
             f"{word!r} is neither KEY=VALUE nor a flag", where="command line", fix=f"write {word}=VALUE, or see cnntrain --help"
         )
     key, _, value = word.partition("=")
-    return ConfigError(f"the value of {key} cannot be read", where=word, fix=f"quote it: {key}=\"'{value}'\"")
+    if not _KEY.fullmatch(key):
+        clean = "".join(_OF_A_KEY.findall(key))
+        fix = shlex.quote(f"{clean}={value}") if _KEY.fullmatch(clean) else "write KEY=VALUE, with a key of cnntrain --help"
+        return ConfigError(f"{key!r} is not a key", where=repr(word), fix=fix)
+    if not value.isprintable():
+        return ConfigError(f"the value of {key} has characters that cannot be printed", where=repr(word), fix="leave them out")
+    quoted = f"{key}=\"'{value}'\"" if not set(value) & set("\\'\"$`!") else shlex.quote(f"{key}={quote(value)}")
+    return ConfigError(f"the value of {key} cannot be read", where=word, fix=f"quote it: {quoted}")
 
 
 def _missing_file(error: MissingConfigException, files: Files) -> ConfigError:
@@ -130,6 +149,15 @@ def _path(config: str, files: Files) -> str:
     group, _, option = config.rpartition("/")
     path = files.get(group, {}).get(option)
     return str(path) if path is not None else config
+
+
+def _circle(files: Files) -> str:
+    """The first file that names itself in its defaults, if it is as simple as that."""
+    for options in files.values():
+        for option, path in options.items():
+            if re.search(rf"^ *- +{re.escape(option)} *$", path.read_text(encoding="utf-8"), re.MULTILINE):
+                return str(path)
+    return "defaults"
 
 
 def _undecodable(files: Files) -> str:

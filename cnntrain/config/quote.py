@@ -19,7 +19,7 @@ def path_word(word: str) -> str:
     key, _, value = word.partition("=")
     if not value or _PLAIN.fullmatch(value) or value[0] in "'\"[{(":
         return word
-    return f"{key}={quote(value)}" if os.path.exists(value) else word
+    return f"{key}={quote(value)}" if value.startswith("~/") or os.path.exists(value) else word  # a shell leaves the ~ of KEY=~/x alone
 
 
 def literal(value: Any) -> str:

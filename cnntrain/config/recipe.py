@@ -34,7 +34,7 @@ FACTS: dict[str, tuple[str, ...]] = {
     "checkpoint": ("run", "clock", "facts"),
 }
 # The same for the tree itself, by the name of its task; a task that is not listed is given its run.
-TASK_FACTS: dict[str, tuple[str, ...]] = {"resume": ("config", "changes", "command")}
+TASK_FACTS: dict[str, tuple[str, ...]] = {"resume": ("config", "changes", "command", "lock")}
 _ANY_TASK = ("run",)
 _SOURCES = {
     **dict.fromkeys(("in_channels", "num_classes", "image_size", "class_counts"), "from the data"),

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,27 +9,37 @@ from pathlib import Path
 from cnntrain.errors import CheckpointError
 
 _LONGEST = 100
-_SIGNS_OF_A_RUN = ("config.yaml", "status.json", "train.log", "multirun.yaml")
+_SIGNS_OF_A_RUN = ("config.yaml", "status.json", "train.log", "metrics.jsonl", "last.safetensors", "best.safetensors", "multirun.yaml")
 
 
-def create(path: Path, *, given: bool, again: bool = False) -> Path:
+def create(path: Path, *, given: bool) -> Path:
     """Create a folder for results, and its parents.
 
-    A name that the user has ``given`` is taken as it is, and must not hold results yet (but ``again``, a sweep repeated); any
-    other gets ``_2``, ``_3``, … if it is taken.
+    A name that the user has ``given`` is taken as it is, and may be there already; any other gets ``_2``, ``_3``, … if it is taken.
 
     Raises:
-        CheckpointError: it cannot be created, or holds results.
+        CheckpointError: it cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _claim(path, again=again) if given else _next(path)
+        if not given:
+            return _next(path)
+        path.mkdir(exist_ok=True)
+        return path
     except OSError as error:
         raise CheckpointError(
             f"folder {path} cannot be created: {error.strerror or error}",
             where="hydra.run.dir",
             fix="hydra.run.dir=FOLDER that is writable",
         ) from error
+
+
+def refuse_results(path: Path) -> None:
+    """Raise CheckpointError if the folder holds results: a new run would mix with them. To be asked by whoever has its lock."""
+    if any((path / name).exists() for name in _SIGNS_OF_A_RUN):
+        raise CheckpointError(
+            f"{path} holds a run already", where="hydra.run.dir", fix=f"cnntrain resume run={path}, or another hydra.run.dir"
+        )
 
 
 def job_name(number: int, overrides: Sequence[str]) -> str:
@@ -58,22 +67,3 @@ def _next(path: Path) -> Path:
         except FileExistsError:
             continue
     raise AssertionError
-
-
-def _claim(path: Path, *, again: bool) -> Path:
-    path.mkdir(exist_ok=True)
-    if again:
-        return path
-    if not any((path / name).exists() for name in _SIGNS_OF_A_RUN):
-        try:
-            os.close(os.open(path / "train.log", os.O_CREAT | os.O_EXCL, 0o666))
-            return path
-        except FileExistsError:
-            pass  # another start was quicker: told below, with its number
-    lock = path / "run.lock"
-    owner = lock.read_text().strip() if lock.is_file() else ""
-    raise CheckpointError(
-        f"{path} holds a run already" + (f" (process {owner})" if owner else ""),
-        where="hydra.run.dir",
-        fix=f"cnntrain resume run={path}, or another hydra.run.dir",
-    )

@@ -66,7 +66,11 @@ def _nearest_slip(word: str, candidates: Iterable[str]) -> tuple[int, str] | Non
     for name in candidates:
         other = _plain(name)
         allowed = max(1, max(len(plain), len(other)) // 3)
-        if abs(len(plain) - len(other)) > allowed or (count := slips(plain, other)) > allowed or count >= len(other):
+        if (
+            abs(len(plain) - len(other)) > allowed
+            or (count := slips(plain, other)) > allowed
+            or (count >= len(other) and _single(plain) != other)
+        ):
             continue
         # Among equals: the same letters (a swap), then the same once doubled letters are single, then more letters of the right
         # name still there, then the same beginning: what fingers do rather than what another word is.

@@ -5,7 +5,7 @@ So with a trust list a target must be one of these, *defined* in the file that i
 
 * a part of ours for the place where it stands: ``model`` names ``cnntrain.model`` or ``cnntrain.layer``, the root ``cnntrain.task``, other
   nodes ``cnntrain.engine``; and a class, or a function that takes a fact of that place (so not any writer or downloader of ours);
-* a module class of ``torch.nn``, or a model of ``torchvision.models``;
+* a module class of ``torch.nn``, or, for ``model``, a model of ``torchvision.models``;
 * anything in a module that the user has listed.
 """
 
@@ -26,7 +26,9 @@ def refusal(target: str, place: str, trust: Sequence[str]) -> str | None:
         return None if all(part.isidentifier() for part in target.split(".")) else f"{target!r} is not a dotted name"
     if not _DOTTED.fullmatch(target):
         return f"{target!r} is not a public dotted name"
-    if target.startswith(FOREIGN) or target.startswith(_rooms(place)):
+    if target.startswith(_rooms(place)) or target.startswith("torch.nn."):
+        return None
+    if target.startswith("torchvision.models.") and _group(place) == "model":
         return None
     if target.startswith("cnntrain."):
         rooms = " or ".join(room.removesuffix(".") for room in _rooms(place))
@@ -52,10 +54,14 @@ def disproof(located: Located, trust: Sequence[str], facts: Sequence[str]) -> st
 
 
 def _rooms(place: str) -> tuple[str, ...]:
-    group = re.split(r"[.\[]", place)[0]
+    group = _group(place)
     if group in PARTS:
         return (f"cnntrain.{group}.", "cnntrain.layer.")
     return ("cnntrain.engine.",) if group else ("cnntrain.task.",)
+
+
+def _group(place: str) -> str:
+    return re.split(r"[.\[]", place)[0]
 
 
 def _is_listed(target: str, trust: Sequence[str]) -> bool:
@@ -69,4 +75,8 @@ def _is_foreign_model(target: str) -> bool:
     home = str(getattr(found, "__module__", ""))
     if isinstance(found, type):
         return issubclass(found, nn.Module) and home.startswith(("torch.nn.", "torchvision.models."))
-    return target.startswith("torchvision.models.") and home.startswith("torchvision.models.")
+    if not target.startswith("torchvision.models.") or not home.startswith("torchvision.models."):
+        return False
+    from torchvision.models import list_models
+
+    return getattr(found, "__name__", "") in list_models()  # no function that looks for or loads one

@@ -12,6 +12,7 @@ from typing import Any, Literal, Union
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from cnntrain import units
 from cnntrain.config.suggest import ask, nearest
 
 _NUMERIC = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -91,7 +92,9 @@ def _fit_leaf(value: Any, kind: Any) -> Any:
             fitted = _adapter(kind).validate_python(one)
         except (ValidationError, OverflowError):
             continue
-        if not (isinstance(fitted, float) and fitted != fitted):  # NaN fits no parameter
+        if isinstance(fitted, float) and fitted != fitted:
+            continue  # NaN fits no parameter
+        if isinstance(one, bool) is isinstance(fitted, bool):  # true equals 1, and so would pass for Literal[1]
             return fitted
     raise _misfit(value, kind)
 
@@ -143,6 +146,8 @@ def _fit_arms(value: Any, kind: Any, whole: Any) -> Any:
 def _misfit(value: Any, kind: Any) -> Misfit:
     expected = describe(kind)
     near = nearest(value, _choices(kind)) if isinstance(value, str) else None
+    if isinstance(value, int) and abs(value) >= units.BEYOND and "whole number" in expected:
+        return Misfit("", f"{show(value)} is too large for {expected}", expected)
     return Misfit("", f"{show(value)} is not {expected}{ask(near) if near and near != value else ''}", expected)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from cnntrain.config.find import Files
-from cnntrain.config.suggest import key_meant, nearest
+from cnntrain.config.outline import read
+from cnntrain.config.suggest import ask, key_meant, nearest
 from cnntrain.errors import ConfigError
 
 
@@ -17,25 +18,39 @@ def refuse_wrong_words(overrides: Sequence[Override], verb: str, choices: Mappin
         ConfigError: a choice that the verb does not have, an option that does not exist, a list where one is wanted.
     """
     for override in overrides:
-        line, group = override.input_line or "", override.key_or_group
+        line, group = _shown(override), override.key_or_group
+        _refuse_misspelt_group(override, line, verb, choices, files)
+        if group == "hydra":
+            raise ConfigError("hydra is a part of the config and no value", where=line, fix="hydra.KEY=VALUE (keys: cnntrain --cfg hydra)")
         if override.is_sweep_override():
             fix = f"add -m to run each, or write [{line.partition('=')[2]}] for a list"
             raise ConfigError(f"{group} has several values", where=line, fix=fix)
         if group in choices:
-            _check_choice(override, line, choices[group], files.get(group, {}))
+            _check_choice(override, line, choices[group], files)
         elif group in files and group and not override.is_add():
             raise ConfigError(
                 f"{verb} has no group {group!r}", where=line, fix=_list_of("use", [name for name in choices if name in files])
             )
         elif group in files and group:
-            _check_options(line, group, override.value(), files[group])
+            _check_options(line, group, override.value(), files)
         elif not group or ("/" in group and not group.startswith("hydra/")):
             fix = _list_of("use", [name for name in choices if name in files])
             raise ConfigError(f"there is no group {group!r}" if group else "a value without a key", where=line, fix=fix)
 
 
-def _check_choice(override: Override, line: str, default: str, options: Mapping[str, Any]) -> None:
+def _refuse_misspelt_group(override: Override, line: str, verb: str, choices: Mapping[str, str], files: Files) -> None:
+    """``dta=folder``: the value is an option of the group that the key is nearly called."""
+    key, value = override.key_or_group, override.value() if not override.is_sweep_override() else None
+    names = [str(name) for name in (value if isinstance(value, list) else [value])]
+    near = nearest(key, choices) if names and "." not in key and key not in choices and key not in files else None
+    if near is None or not all(name in files.get(near, {}) for name in names) or key in {one.name for one in read(files[""][verb]).keys}:
+        return
+    raise ConfigError(f"there is no key {key!r}{ask(near)}", where=line, fix=_replaced(line.lstrip("+~"), key, near))
+
+
+def _check_choice(override: Override, line: str, default: str, files: Files) -> None:
     group, takes_list, value = override.key_or_group, default.startswith("["), override.value()
+    options = files.get(group, {})
     named = [str(name) for name in (value if isinstance(value, list) else []) if str(name) in options]
     example = f"{group}=[{','.join(list(options)[:2])}]" if takes_list else f"{group}={next(iter(named + list(options)), 'OPTION')}"
     if override.is_delete():
@@ -52,15 +67,23 @@ def _check_choice(override: Override, line: str, default: str, options: Mapping[
         if twice:
             raise ConfigError(f"{group} has {twice[0]} twice", where=line, fix=f"{group}=[{','.join(dict.fromkeys(map(str, value)))}]")
     if value is not None and not isinstance(value, dict):
-        _check_options(line, group, value, options)
+        _check_options(line, group, value, files)
 
 
-def _check_options(line: str, group: str, value: Any, options: Mapping[str, Any]) -> None:
-    for name in value if isinstance(value, list) else [value]:
-        if str(name) not in options and "/" not in str(name):
-            near = nearest(str(name), options)
-            fix = line.replace(str(name), near) if near and str(name) else _list_of("choose", options)
-            raise ConfigError(f"{group} has no option {str(name)!r}" + (f" (did you mean {near!r}?)" if near else ""), where=line, fix=fix)
+def _check_options(line: str, group: str, value: Any, files: Files) -> None:
+    below = {sub.removeprefix(f"{group}/"): sub for sub in files if sub.startswith(f"{group}/")}
+    options = [*files.get(group, {}), *(f"{name}/{option}" for name, sub in below.items() for option in files[sub])]
+    names = [str(name) for name in (value if isinstance(value, list) else [value])]
+    for place, name in enumerate(names):
+        if name not in options:
+            near = nearest(name, [option for option in options if option not in names])
+            homes = [f"{other}={name}" for other in files if name in files[other] and other and "/" not in other]
+            right = [*names[:place], str(near), *names[place + 1 :]]
+            fix = f"{group}=[{','.join(right)}]" if isinstance(value, list) else f"{group}={near}"
+            what = f"{group} has no option {name!r}"
+            if homes and not near:
+                raise ConfigError(f"{what}, which is one of {homes[0].partition('=')[0]}", where=line, fix=homes[0])
+            raise ConfigError(what + (ask(near) if near else ""), where=line, fix=fix if near else _list_of("choose", options))
 
 
 def refuse_unknown_keys(overrides: Sequence[Override], tree: Mapping[str, Any], is_group: Callable[[Override], bool], files: Files) -> None:
@@ -71,7 +94,9 @@ def refuse_unknown_keys(overrides: Sequence[Override], tree: Mapping[str, Any], 
     """
     paths = [path for path, _ in leaves(tree) if not path.startswith("hydra.")]
     for override in overrides:
-        line, key = override.input_line or "", override.key_or_group
+        line, key = _shown(override), override.key_or_group
+        if override.is_add() and key in paths and not is_group(override):
+            raise ConfigError(f"{key} has a value already", where=line, fix=f"leave out the +: {line.lstrip('+')}")
         if is_group(override) or override.is_add() or override.is_force_add():
             continue
         group, _, rest = key.partition(".")
@@ -79,10 +104,30 @@ def refuse_unknown_keys(overrides: Sequence[Override], tree: Mapping[str, Any], 
         if group == "augment" and option in files.get(group, {}) and option not in (tree.get(group) or {}):
             chosen = ",".join([*(tree.get(group) or {}), option])
             raise ConfigError(f"{group} does not have {option} in this run", where=line, fix=f"add {group}=[{chosen}]")
+        if (meant := _option_meant(key, tree, files)) is not None:
+            raise ConfigError(f"{key.rpartition('.')[2]} is an option of {meant.partition('=')[0]} and no key", where=line, fix=meant)
         node = walk(tree, key, paths, line)
+        if isinstance(node, Mapping) and isinstance(override.value(), list):
+            raise ConfigError(f"{key} takes keys with values and no list", where=line, fix=f"write {key}={{KEY:VALUE}}")
+        if isinstance(node, list) and isinstance(override.value(), dict):
+            raise ConfigError(
+                f"{key} is a list and takes no keys", where=line, fix=f"write {key}=[...], with its values between the brackets"
+            )
         parent = node if "." not in key else walk(tree, key.rpartition(".")[0], paths, line)
         if override.is_delete() and ("." not in key or (isinstance(parent, Mapping) and "_target_" in parent)):
             raise ConfigError(f"{key} cannot be taken away: every key has a value", where=line, fix=f"set it: {key}=VALUE")
+
+
+def _option_meant(key: str, tree: Mapping[str, Any], files: Files) -> str | None:
+    """The choice that a key stands for which is an option's name: ``optimizer.adam=…`` and ``adam=…`` are ``optimizer=adam``."""
+    place, _, last = key.rpartition(".")
+    groups = [place] if place else [group for group in files if group in tree]
+    node = tree if not place else tree.get(place)
+    if isinstance(node, Mapping) and last in node:
+        return None
+    return next(
+        (f"{group}=[{last}]" if group == "augment" else f"{group}={last}" for group in groups if last in files.get(group, {})), None
+    )
 
 
 def walk(tree: Mapping[str, Any], key: str, paths: Sequence[str], line: str) -> Any:
@@ -121,7 +166,8 @@ def unknown_key(key: str, part: str, above: Sequence[str], node: Any, paths: Seq
         rest = key.split(".")[len(above) + 1 :]
         right = ".".join([meant[0], *rest]) if ".".join([meant[0], *rest]) in paths else meant[0]
         what += f" (did you mean {' or '.join(repr(name) for name in [right, *meant[1:]])}?)"
-        return ConfigError(what, where=line, fix=_replaced(line, key, right))
+        needed = line.startswith("~") and "_target_" in node  # a parameter: it can be set, but not taken away
+        return ConfigError(what, where=line, fix=f"set it: {right}=VALUE" if needed else _replaced(line, key, right))
     return ConfigError(what, where=line, fix=_list_of("use", [f"{place}.{name}" if place else name for name in here]))
 
 
@@ -134,6 +180,12 @@ def leaves(tree: Any, above: str = "") -> list[tuple[str, Any]]:
         if name != "_target_":
             found += [(f"{above}{name}", value), *leaves(value, f"{above}{name}.")]
     return found
+
+
+def _shown(override: Override) -> str:
+    """The word as a message shows it, on one line."""
+    line = override.input_line or ""
+    return line if line.isprintable() else repr(line)
 
 
 def _replaced(line: str, key: str, right: str) -> str:

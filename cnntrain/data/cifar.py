@@ -5,11 +5,8 @@ version is preferred: plain records, no pickle. An existing folder of the Python
 what arrays and byte strings are made of.
 """
 
-import os
+import io
 import pickle
-import shutil
-import tarfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,39 +14,59 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cnntrain.data.archive import content, unpack
 from cnntrain.data.dataset import Data, Source
 from cnntrain.data.download import Remote, obtain
+from cnntrain.data.labels import check_labels
 from cnntrain.data.split import Split
 from cnntrain.data.storage import cache_folder, locked
 from cnntrain.errors import DataError
 from cnntrain.units import Decay, Fraction, Positive
 
 PIXELS = 3 * 32 * 32
-MEMBER_LIMIT = 1 << 28  # no published file is larger
 AGAIN = "remove it, so that it is fetched anew"
 
 
 def read_bin(path: Path, *, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """Read records of ``label_bytes`` labels (the last is the fine one) and 3,072 pixels: uint8 (N, 3072), int64 (N,)."""
-    content = np.fromfile(path, dtype=np.uint8)
-    if not len(content) or len(content) % (label_bytes + PIXELS):
-        raise DataError(f"{path} has {len(content)} bytes, no whole number of records", where="data.root", fix=AGAIN)
-    records = content.reshape(-1, label_bytes + PIXELS)
+    found = np.frombuffer(content(path), dtype=np.uint8)
+    if not len(found) or len(found) % (label_bytes + PIXELS):
+        raise DataError(f"{path} has {len(found)} bytes, no whole number of records", where="data.root", fix=AGAIN)
+    records = found.reshape(-1, label_bytes + PIXELS)
     return records[:, label_bytes:], records[:, label_bytes - 1].astype(np.int64)
 
 
+class _Array:
+    """Stands in for numpy's array and its dtype: keeps what a pickle says of them, so that no code but this sees it."""
+
+    state: object = None
+
+    def __init__(self, *args: object) -> None:
+        self.args = args
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+    def pixels(self) -> np.ndarray:
+        """The array of bytes that was meant: uint8 (N, 3072). Raises ValueError if it is another one."""
+        _, shape, dtype, by_column, found = self.state  # type: ignore[misc]
+        if not isinstance(dtype, _Array) or dtype.args[0] != "u1" or by_column or not isinstance(found, bytes):
+            raise ValueError("its pictures are no bytes")
+        return np.frombuffer(found, dtype=np.uint8).reshape(shape)
+
+
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admits the names that a pickled array of bytes needs, by whichever path numpy has spelt them; nothing else is looked up."""
+    """Admits the names that a pickled array of bytes needs, by whichever path numpy has spelt them; nothing is looked up or imported."""
 
     ADMITTED = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): np.ndarray.__reduce__(np.empty(0))[0],
-        ("numpy._core.multiarray", "_reconstruct"): np.ndarray.__reduce__(np.empty(0))[0],
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Array,
+        ("numpy.core.multiarray", "_reconstruct"): _Array,
+        ("numpy._core.multiarray", "_reconstruct"): _Array,
     }
 
     def find_class(self, module: str, name: str) -> object:
-        """Give one of the admitted objects; raises UnpicklingError for any other name."""
+        """Give the stand-in for one of the admitted names; raises UnpicklingError for any other."""
         if (module, name) == ("_codecs", "encode"):  # how protocol 2 writes a byte string
             return _encode_latin1
         if (module, name) not in self.ADMITTED:
@@ -65,13 +82,16 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
 
 def read_batch(path: Path, *, label_key: str) -> tuple[np.ndarray, np.ndarray]:
     """Read a file of the Python version: uint8 (N, 3072), int64 (N,)."""
+    found = content(path)
     try:
-        with open(path, "rb") as file:
-            content = _ArrayUnpickler(file, encoding="latin1").load()
-        pixels, labels = content["data"], np.asarray(content[label_key], dtype=np.int64)
+        batch = _ArrayUnpickler(io.BytesIO(found), encoding="latin1").load()
+        pixels, labels = batch["data"].pixels(), batch[label_key]
+        if not isinstance(labels, list) or not all(isinstance(label, int | float) for label in labels):
+            raise ValueError("its labels are no list of numbers")  # lists within lists can stand for 10^9 numbers
+        labels = np.array(labels)
     except Exception as error:  # a foreign pickle can fail in any way
-        raise DataError(f"{path} is no batch of CIFAR: {error}", where="data.root", fix=AGAIN) from error
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(labels), PIXELS):
+        raise DataError(f"{path} is no batch of CIFAR: {error!s:.200}", where="data.root", fix=AGAIN) from error
+    if pixels.shape != (len(labels), PIXELS):
         raise DataError(f"{path} holds no pictures of CIFAR", where="data.root", fix=AGAIN)
     return pixels, labels
 
@@ -162,11 +182,11 @@ def describe(name: str, forms: tuple[Form, ...], classes: list[str], counts: lis
 
     def read(part: str) -> Split:
         form, folder = locate(forms, home)
-        batches = [form.read(folder / file, **dict(form.options)) for file in getattr(form, part)]
+        batches = []
+        for path in (folder / file for file in getattr(form, part)):
+            pixels, numbers = form.read(path, **dict(form.options))
+            batches.append((pixels, check_labels(numbers, len(classes), where=f"data.root {path}", fix=AGAIN)))
         images, labels = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
-        if labels.min() < 0 or labels.max() >= len(classes):
-            what = f"{folder} has labels from {labels.min()} to {labels.max()} where {name} has {len(classes)} classes"
-            raise DataError(what, where="data.root", fix=AGAIN)
         return Split(torch.from_numpy(images.reshape(-1, 3, 32, 32)), torch.from_numpy(labels))
 
     return Source(name, list(classes), 3, 32, read, counts=counts)
@@ -181,35 +201,10 @@ def locate(forms: tuple[Form, ...], home: Path) -> tuple[Form, Path]:
     form = next(form for form in forms if form.archive.file == archive.name)
     with locked(home / f".{form.folder}.lock", key="data.root"):
         if not _present((form,), home):
-            unpack(archive, form, home)
+            unpack(archive, form.train + form.test, home / form.folder)
     return form, home / form.folder
 
 
 def _present(forms: tuple[Form, ...], home: Path) -> tuple[Form, Path] | None:
     places = ((form, folder) for form in forms for folder in (home / form.folder, home))
     return next((place for place in places if all((place[1] / file).is_file() for file in place[0].train + place[0].test)), None)
-
-
-def unpack(archive: Path, form: Form, home: Path) -> None:
-    """Put the files of ``form`` into their folder: all of them or none.
-
-    Only regular files with an expected name are read, each written under that name: a path, link or device in the archive has no effect.
-    """
-    partial = home / f"{form.folder}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
-    partial.mkdir()
-    wanted = set(form.train + form.test)
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                file = member.name.rpartition("/")[2]
-                if member.isreg() and file in wanted and member.size <= MEMBER_LIMIT:
-                    with tar.extractfile(member) as source, open(partial / file, "wb") as target:
-                        shutil.copyfileobj(source, target)
-                    wanted.remove(file)
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{archive} cannot be unpacked: {error}", where="data.root", fix="free some room, or remove it") from error
-    if wanted:
-        raise DataError(f"{archive} lacks {', '.join(sorted(wanted))}", where="data.root", fix=AGAIN)
-    shutil.rmtree(home / form.folder, ignore_errors=True)  # incomplete, or _present would have found it
-    os.replace(partial, home / form.folder)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cnntrain.data.holdout import held_out_counts, hold_out
+from cnntrain.data.labels import check_labels
 from cnntrain.data.progress import progress
 from cnntrain.data.split import Split
 from cnntrain.data.streamed import StreamedSplit
@@ -64,9 +65,26 @@ class Data:
     def _holds_out(self) -> bool:
         return self._val > 0 and "val" not in self._source.parts
 
+    def _read(self, part: str) -> Split | StreamedSplit:
+        """A part of the source that is what it has to be.
+
+        Raises:
+            DataError: its pictures are no bytes of the right shape, or its labels are no classes.
+        """
+        split = self._source.read(part)
+        where = f"data {self.name}, part {part}"
+        fix = "give labels torch.int64 (N,), counted from 0, one a picture"
+        split.labels = torch.from_numpy(check_labels(split.labels, len(self.classes), where=where, fix=fix))
+        if isinstance(split, Split):
+            check_pixels(split.images, (self.in_channels, self.image_size, self.image_size), where=where)
+            pictures = len(split.images if split.rows is None else split.rows)
+            if pictures != len(split):
+                raise DataError(f"{len(split)} labels for {pictures} pictures", where=where, fix=fix)
+        return split
+
     @cached_property
     def _published_train(self) -> Split | StreamedSplit:
-        split = self._source.read("train")
+        split = self._read("train")
         found = torch.bincount(split.labels, minlength=len(self.classes)).tolist()
         if self._source.counts not in (None, found):
             wrong = next(k for k, (a, b) in enumerate(zip(found, self._source.counts, strict=False)) if a != b)
@@ -86,6 +104,10 @@ class Data:
         if not len(held):
             self.warnings.append("no class has two samples, so nothing could be held out for validation")
             return whole, None
+        single = [self.classes[k] for k in (torch.bincount(whole.labels, minlength=len(self.classes)) == 1).nonzero().flatten()]
+        if single:
+            few = f"{', '.join(single[:10])}{' …' if len(single) > 10 else ''}"
+            self.warnings.append(f"{len(single)} class(es) have one sample only, so none of theirs is in the validation part: {few}")
         return whole.subset(train), whole.subset(held)
 
     @property
@@ -96,12 +118,12 @@ class Data:
     @cached_property
     def val(self) -> Split | StreamedSplit | None:
         """The validation part: the source's own, or what was held out of train; None if there is neither."""
-        return self._source.read("val") if "val" in self._source.parts else self._train_and_val[1]
+        return self._read("val") if "val" in self._source.parts else self._train_and_val[1]
 
     @cached_property
     def test(self) -> Split | StreamedSplit | None:
         """The test part, which nothing reads before its first use here; None if the source has none."""
-        return self._source.read("test") if "test" in self._source.parts else None
+        return self._read("test") if "test" in self._source.parts else None
 
     @cached_property
     def class_counts(self) -> list[int]:
@@ -140,6 +162,24 @@ class Data:
         if constant:
             self.warnings.append(f"channel {', '.join(constant)} is constant over the training pictures; its std is taken as {STD_FLOOR}")
         return [max(value, STD_FLOOR) for value in self._moments[1]]
+
+
+def check_pixels(images: Tensor, shape: tuple[int, int, int], *, where: str) -> None:
+    """Refuse pictures (N, C, H, W) that are no bytes: floats could lie in any range, and would silently be trained on in a wrong one.
+
+    Raises:
+        DataError: they are not uint8 of ``shape`` (C, H, W) each.
+    """
+    if images.is_floating_point():
+        low, high = images.min().item(), images.max().item()
+        what = "not all finite numbers" if not math.isfinite(low + high) else f"from {low:.3g} to {high:.3g}"
+        if low < 0:
+            what += " (normalised already? The run does that itself)"
+        fix = "give torch.uint8 from 0 to 255: (255 * pixels).round().to(torch.uint8) of pixels in [0, 1]"
+        raise DataError(f"pictures are {images.dtype}, {what}, where bytes belong", where=where, fix=fix)
+    if images.dtype != torch.uint8 or images.shape[1:] != shape:
+        what = f"pictures are {images.dtype} of shape {tuple(images.shape)}, not torch.uint8 of {('N', *shape)}"
+        raise DataError(what.replace("'N'", "N"), where=where, fix="give that, or name the right channels and size in the Source")
 
 
 def pixel_histogram(split: Split | StreamedSplit, channels: int) -> Tensor:

@@ -46,7 +46,7 @@ def obtain(remotes: Sequence[Remote], folder: Path, *, timeout: float = 30.0) ->
         present = [remote for remote in remotes if (folder / remote.file).is_file()]
         failures = []
         for remote in present:
-            found = _md5(folder / remote.file)
+            found = md5_of(folder / remote.file)
             if found == remote.md5:
                 return folder / remote.file
             failures.append(f"the {remote.file} that lies there has md5 {found} where {remote.md5} belongs")
@@ -62,6 +62,21 @@ def obtain(remotes: Sequence[Remote], folder: Path, *, timeout: float = 30.0) ->
         where=f"data.root {folder}",
         fix=f"download {' or '.join(first.urls)} by hand (md5 {first.md5}), put it into {folder} as {first.file} and start again",
     )
+
+
+def verify(path: Path, remote: Remote) -> None:
+    """Compare a file that is to be used with what was published.
+
+    Raises:
+        DataError: it is another one; both sums are named. Or it cannot be read.
+    """
+    again = f"remove {path}, so that it is fetched anew"
+    try:
+        found = md5_of(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", where="data.root", fix=again) from error
+    if found != remote.md5:
+        raise DataError(f"{path} has md5 {found} where {remote.md5} belongs", where="data.root", fix=again)
 
 
 def _fetch(url: str, remote: Remote, folder: Path, timeout: float) -> Path:
@@ -86,7 +101,7 @@ def _fetch(url: str, remote: Remote, folder: Path, timeout: float) -> Path:
                 problem = error
         after = _size(part)
         if after == remote.size:
-            found = _md5(part)
+            found = md5_of(part)
             if found == remote.md5:
                 os.replace(part, folder / remote.file)
                 return folder / remote.file
@@ -135,7 +150,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _md5(path: Path) -> str:
+def md5_of(path: Path) -> str:
+    """A file's md5."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 

@@ -3,6 +3,7 @@
 Decoded once into a cache that later runs map into memory, or, where that would not fit, read by workers as training goes.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from cnntrain.data.cache import Examined, examine, remember
+from cnntrain.data.copies import Decoded, find_copies
 from cnntrain.data.dataset import Data, Source
 from cnntrain.data.decode import Rules
 from cnntrain.data.scan import Listing, Part, scan
@@ -18,7 +20,7 @@ from cnntrain.data.split import Split
 from cnntrain.data.storage import available_memory, cache_folder, usable_cores
 from cnntrain.data.streamed import StreamedSplit
 from cnntrain.errors import DataError
-from cnntrain.units import Count, Decay, Fraction, Positive, Seconds, Size
+from cnntrain.units import Count, Decay, Fraction, Positive, Processes, Seconds
 
 MEMORY_SHARE = 0.5  # of what is free that decoded pictures may take, before they are streamed
 
@@ -35,7 +37,7 @@ def folder(
     on_error: Literal["raise", "skip"] = "raise",
     max_pixels: Count = 100_000_000,
     residency: Literal["auto", "resident", "streamed"] = "auto",
-    workers: Size | Literal["auto"] = "auto",
+    workers: Processes | Literal["auto"] = "auto",
     cache: str | None = None,
     timeout: Seconds = 60.0,
     seed: int,
@@ -77,18 +79,41 @@ def _read(
     """One part, with unreadable pictures left out or refused. A streamed part is only looked through if it must be (``skip``)."""
     part = listing.parts[name]
     labels = torch.from_numpy(part.labels)
-    found = Examined(None, {}, 0)
-    if resident or skip:
-        found = examine(part, rules, folder=cache, keep=resident, workers=workers)
+    look = partial(examine, rules=rules, folder=cache, keep=resident, workers=workers, timeout=timeout)
+    found = look(part) if resident or skip else Examined(None, {}, 0)
     if found.several:
         listing.warnings.append(f"{name}: {found.several} file(s) have several frames; the first is used")
     if found.unreadable:
         _judge(found.unreadable, part, listing, skip)
-    if not resident:
-        split = StreamedSplit(part.root, part.files, labels, rules=rules, workers=workers, timeout=timeout)
+    if resident:
+        train = listing.parts["train"]
+        known = partial(remember, part=train, rules=rules, folder=cache)
+        _tell_copies(listing, part, known(f"copies of train in {part.digest}", lambda: _copies(train, part, look)))
+        split: Split | StreamedSplit = Split(torch.from_numpy(found.pixels), labels, names=part.files)
     else:
-        split = Split(torch.from_numpy(found.pixels), labels, names=part.files)
+        split = StreamedSplit(part.root, part.files, labels, part.stamps, rules=rules, workers=workers, timeout=timeout)
     return split.subset(torch.from_numpy(_readable(part, found.unreadable))) if found.unreadable else split
+
+
+def _copies(train: Part, part: Part, look: Callable[[Part], Examined]) -> list[int | str]:
+    """The pictures of ``part`` that are in train as well; of train itself, those that come again."""
+    seen = _decoded(train, look(train))
+    return find_copies(seen, None if part is train else _decoded(part, look(part)))
+
+
+def _decoded(part: Part, found: Examined) -> Decoded:
+    assert found.pixels is not None
+    return Decoded(found.pixels, _readable(part, found.unreadable), part.files, part.labels)
+
+
+def _tell_copies(listing: Listing, part: Part, copies: list) -> None:
+    number, contrary, first, again = copies
+    if not number:
+        return
+    text = f"{number} picture(s) are there more than once, such as {first} and {again}"
+    if part.name != "train":
+        text = f"{number} picture(s) are in train too, such as {part.name}/{again}, which is train/{first}"
+    listing.warnings.append(f"{part.name}: {text}{f'; {contrary} of them under another class' if contrary else ''}")
 
 
 def _readable(part: Part, unreadable: dict[int, str]) -> np.ndarray:
@@ -98,13 +123,21 @@ def _readable(part: Part, unreadable: dict[int, str]) -> np.ndarray:
 
 def _judge(unreadable: dict[int, str], part: Part, listing: Listing, skip: bool) -> None:
     """Say which pictures are left out; refuse them, or a class of which nothing is left."""
-    names = [f"{part.files[row]} ({reason})" for row, reason in list(unreadable.items())[:10]]
+    named = _by_reason({part.files[row]: reason for row, reason in list(unreadable.items())[:10]})
     more = f" and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
-    what = f"{len(unreadable)} of {len(part.files)} pictures of {part.name} cannot be read: {', '.join(names)}{more}"
+    what = f"{len(unreadable)} of {len(part.files)} pictures of {part.name} cannot be read: {named}{more}"
     if not skip:
-        raise DataError(what, where=f"data.root {part.root}", fix="mend or remove them, or data.on_error=skip leaves them out")
+        # The test part is first read when training is over: with these files mended or removed, resume goes straight on to it.
+        fix = "remove them and resume the run" if part.name == "test" else "data.on_error=skip, which leaves them out"
+        raise DataError(what, where=f"data.root {part.root}", fix=fix)
     gone = np.setdiff1d(part.labels, part.labels[_readable(part, unreadable)])
     if len(gone) and part.name == "train":
-        what = f"no picture of class {listing.classes[gone[0]]} can be read: {', '.join(names)}{more}"
-        raise DataError(what, where=f"data.root {part.root}", fix="mend them, or remove the class")
+        what = f"no picture of class {listing.classes[gone[0]]} can be read: {named}{more}"
+        raise DataError(what, where=f"data.root {part.root}", fix=f"mend them, or remove {part.root / listing.classes[gone[0]]}")
     listing.warnings.append(f"{what}; left out")
+
+
+def _by_reason(unreadable: dict[str, str]) -> str:
+    """Names with the same reason together, which is said once."""
+    reasons = dict.fromkeys(unreadable.values())
+    return "; ".join(f"{', '.join(name for name, why in unreadable.items() if why == reason)} ({reason})" for reason in reasons)

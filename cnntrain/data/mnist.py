@@ -13,12 +13,15 @@ import numpy as np
 import torch
 
 from cnntrain.data.dataset import Data, Source
-from cnntrain.data.download import Remote, obtain
+from cnntrain.data.download import Remote, md5_of, obtain
+from cnntrain.data.labels import check_labels
 from cnntrain.data.split import Split
 from cnntrain.data.storage import cache_folder
 from cnntrain.errors import DataError
 from cnntrain.units import Decay, Fraction, Positive
 
+AGAIN = "remove it, so that it is fetched anew"
+LIMIT = 1 << 26  # bytes: the largest unpacked file has 47 million
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -117,14 +120,21 @@ def kmnist(
 def describe(published: Published, root: str | None) -> Source:
     """One of the three sets, in ``root`` (also in torchvision's folders below it), where a package put it, or in the user's cache."""
 
-    def read(part: str) -> Split:
-        images, labels = (read_idx(path) for path in locate(published, root, part))
-        size = 28
-        if images.shape[1:] != (size, size) or labels.shape != (len(images),) or (labels >= len(published.classes)).any():
-            raise DataError(f"{published.name}'s {part} files hold {images.shape} pictures and {labels.shape} labels", where="data.root")
-        return Split(torch.from_numpy(images)[:, None], torch.from_numpy(labels.astype(np.int64)))
+    warnings: list[str] = []
 
-    return Source(published.name, list(published.classes), 1, 28, read, counts=list(published.counts))
+    def read(part: str) -> Split:
+        paths = locate(published, root, part)
+        warnings.extend(found for path in paths if (found := differs(published, path)))
+        images, labels = (read_idx(path) for path in paths)
+        if images.shape[1:] != (28, 28) or labels.shape != (len(images),):
+            what = f"{published.name}'s {part} files hold pictures of shape {images.shape} and labels of shape {labels.shape}"
+            raise DataError(
+                what, where=f"data.root {paths[0].parent}", fix=f"remove {paths[0].name} and {paths[1].name}; they are fetched anew"
+            )
+        labels = check_labels(labels, len(published.classes), where=f"data.root {paths[1]}", fix=AGAIN)
+        return Split(torch.from_numpy(images)[:, None], torch.from_numpy(labels))
+
+    return Source(published.name, list(published.classes), 1, 28, read, counts=list(published.counts), warnings=warnings)
 
 
 def locate(published: Published, root: str | None, part: str) -> list[Path]:
@@ -148,6 +158,18 @@ def _existing(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def differs(published: Published, path: Path) -> str:
+    """A warning if a packed file is not the published one, byte by byte: its own sum shows damage, but not that it is of another set.
+
+    None of what a package has installed, which packs anew, or of an unpacked file, of which no sum is published.
+    """
+    expected = {remote.file: remote.md5 for remote in published.remotes()}.get(path.name.replace(".idx", "-idx"))
+    if expected is None or str(path.parent) == published.installed:
+        return ""
+    found = md5_of(path)
+    return "" if found == expected else f"{path} has md5 {found}, the published file {expected}: it was packed anew, or is another one"
+
+
 def read_idx(path: Path) -> np.ndarray:
     """An idx file of bytes, packed or not: uint8 of the dimensions that its header gives.
 
@@ -155,13 +177,16 @@ def read_idx(path: Path) -> np.ndarray:
         DataError: the file is no idx file, or is cut.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            content = file.read(LIMIT + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}", where="data.root", fix="remove it, so that it is fetched anew") from error
+        raise DataError(f"{path} cannot be read: {error}", where="data.root", fix=AGAIN) from error
+    if len(content) > LIMIT:
+        raise DataError(f"{path} has more than {LIMIT:,} bytes, which no published file has", where="data.root", fix=AGAIN)
     # Two zero bytes, 8 for unsigned bytes, the number of dimensions, then each as a big-endian 32-bit number.
     dimensions = content[3] if len(content) > 4 and content[:3] == b"\0\0\x08" else 0
     shape = [int.from_bytes(content[4 * k : 4 * k + 4], "big") for k in range(1, dimensions + 1)]
     start = 4 + 4 * dimensions
     if not dimensions or len(content) - start != int(np.prod(shape)):
-        raise DataError(f"{path} is no whole idx file", where="data.root", fix="remove it, so that it is fetched anew")
+        raise DataError(f"{path} is no whole idx file", where="data.root", fix=AGAIN)
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape).copy()  # its own memory, which may be written to

@@ -5,6 +5,7 @@ reference count, which copies the page that it lies on.
 """
 
 import copy
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
@@ -30,6 +31,12 @@ class Names:
         part = copy.copy(self)
         part._rows = np.asarray(self._rows)[np.asarray(index)]
         return part
+
+    def digest(self) -> bytes:
+        """Sixteen bytes that are others for other names, and for the same in another order."""
+        digest = hashlib.blake2b(self.joined, digest_size=16)
+        digest.update(np.asarray(self._rows, dtype=np.int64).tobytes())
+        return digest.digest()
 
     def __len__(self) -> int:
         return len(self._rows)

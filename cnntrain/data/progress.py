@@ -61,6 +61,11 @@ def _bar(text: str, total: int | None, in_bytes: bool):
     count = TextColumn("{task.completed:,.0f}" + (" of {task.total:,.0f}" if total else ""))
     amount = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (count,)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), *amount, TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
+
+    class Bare(Console):
+        def show_cursor(self, show: bool = True) -> bool:
+            return False  # it is never hidden: a process that is killed could not show it again
+
+    bar = Progress(*columns, console=Bare(stderr=True), transient=True, auto_refresh=False)
     bar.start()
     return bar, bar.add_task(text, total=total)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,20 @@ def be_a_worker() -> None:
     """In a child process: leave Ctrl-C to the parent, which saves first, and end on SIGTERM, whatever handlers were inherited."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def end_with(parent: int, number: int) -> None:
+    """Have the system send this process the signal ``number`` when its ``parent`` is gone, even if that was killed. Linux alone can."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    try:
+        ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:  # it has gone already
+        os.kill(os.getpid(), number)
 
 
 def usable_cores() -> int:

@@ -4,9 +4,13 @@ The same samples in the same order as a resident part: workers draw no random nu
 iterator would move the global one otherwise). Broken, killed and hanging workers end in a DataError that names the picture.
 """
 
+import copy
+import errno
 import multiprocessing
+import multiprocessing.queues
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -21,8 +25,10 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from cnntrain.data.arrival import arriving
 from cnntrain.data.decode import Rules, UnreadableError, decode, pillow_rules
+from cnntrain.data.decoding import hangs
 from cnntrain.data.names import Names
-from cnntrain.data.storage import be_a_worker
+from cnntrain.data.patience import Patience, in_time
+from cnntrain.data.storage import be_a_worker, end_with
 from cnntrain.errors import DataError
 
 
@@ -35,11 +41,14 @@ class Broken:
 
 
 class Pictures:
-    """The files, as a data set of batches: a list of rows in, (uint8 (B, C, S, S), rows (B,)) or Broken out. Sent to the workers."""
+    """The files, as a data set of batches: a list of rows in, (uint8 (B, C, S, S), rows (B,)) or Broken out. Sent to the workers.
 
-    def __init__(self, root: Path, names: Names, rules: Rules, reading: Tensor | None = None) -> None:
-        self.root, self.names, self.rules = str(root), names, rules
-        self.reading = reading  # shared, int64 (workers, 2): each one's process id and the row it is at, to tell a hang or a kill by name
+    ``stamps``: size and time that each file had when it was listed, uint64 (N, 2). ``reading``: the process id of each worker and the row
+    it is at, int64 (workers, 2), in shared memory, to tell a hang or a kill by name.
+    """
+
+    def __init__(self, root: Path, names: Names, stamps: np.ndarray, rules: Rules, reading: Tensor) -> None:
+        self.root, self.names, self.stamps, self.rules, self.reading = str(root), names, stamps, rules, reading
 
     def __len__(self) -> int:
         return len(self.names)
@@ -50,13 +59,16 @@ class Pictures:
         worker = get_worker_info()
         with pillow_rules():
             for place, row in enumerate(rows):
-                if worker is not None and self.reading is not None:
-                    self.reading[worker.id] = torch.tensor([os.getpid(), row])
+                self.reading[worker.id if worker else 0] = torch.tensor([os.getpid(), row])
+                size_and_time = int(self.stamps[row, 0]), int(self.stamps[row, 1])
                 try:
-                    batch[place], _ = decode(os.path.join(self.root, self.names[row]), self.rules)
+                    batch[place], _ = decode(os.path.join(self.root, self.names[row]), self.rules, listed=size_and_time)
                 except UnreadableError as error:
                     return Broken(row, str(error))
-        return torch.from_numpy(batch), torch.tensor(rows, dtype=torch.int64)
+                except Exception as error:  # as of a worker so of this process: it is told with the picture that it met
+                    return Broken(row, f"{type(error).__name__}: {error}")
+        made = torch.from_numpy(batch), torch.tensor(rows, dtype=torch.int64)
+        return made if worker is None else tuple(tensor.share_memory_() for tensor in made)  # here, where a want of it is raised
 
 
 def _as_is(batch: object) -> object:
@@ -65,6 +77,22 @@ def _as_is(batch: object) -> object:
 
 def _begin(worker: int) -> None:
     be_a_worker()
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):
+        if hasattr(signal, name):  # whoever ends a run often signals its whole group, and the run needs its data to the end of the step
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for name in ("SIGSEGV", "SIGBUS"):
+        if hasattr(signal, name):  # torch's own handlers write to the terminal, with a zero byte; the main process says it in words
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_leave)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        end_with(parent.pid, signal.SIGKILL)  # a picture that hangs would keep it for ever
+
+
+def _leave(error: Exception, batch: object) -> None:
+    """End a worker whose batch cannot be sent: Python would print a traceback and lose it, and the run would wait for it."""
+    print(f"a data worker cannot send its batch: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 class StreamedSplit:
@@ -77,33 +105,32 @@ class StreamedSplit:
         root: Path,
         names: Names,
         labels: Tensor,
+        stamps: np.ndarray,
         *,
         rules: Rules,
         workers: int,
         timeout: float,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.root, self.names, self.labels, self.rules = root, names, labels, rules
+        self.root, self.names, self.labels, self.stamps, self.rules = root, names, labels, stamps, rules
         self.workers, self.timeout, self.device = workers, timeout, torch.device(device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
-    def sample_bytes(self) -> int:
-        """Bytes of a decoded picture."""
-        return self.rules.channels * self.rules.image_size**2
-
     def subset(self, index: Tensor) -> "StreamedSplit":
         """The samples ``index`` (N,) as a part of their own."""
-        return self._with(self.names.subset(index), self.labels[index], self.device)
+        return self._with(self.names.subset(index), self.labels[index], self.stamps[index.numpy()], self.device)
 
     def to(self, device: torch.device | str) -> "StreamedSplit":
         """The same part for batches on ``device``."""
-        return self._with(self.names, self.labels.to(device), torch.device(device))  # labels are few: all of them go there at once
+        labels = self.labels.to(device)  # they are few: all of them go there at once
+        return self._with(self.names, labels, self.stamps, torch.device(device))
 
-    def _with(self, names: Names, labels: Tensor, device: torch.device) -> "StreamedSplit":
-        return StreamedSplit(self.root, names, labels, rules=self.rules, workers=self.workers, timeout=self.timeout, device=device)
+    def _with(self, names: Names, labels: Tensor, stamps: np.ndarray, device: torch.device) -> "StreamedSplit":
+        part = copy.copy(self)
+        part.names, part.labels, part.stamps, part.device = names, labels, stamps, device
+        return part
 
     def fetch(self, orders: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """For each index tensor (B,): uint8 pictures (B, C, H, W), int64 labels (B,) and the index (B,), on this part's device.
@@ -117,64 +144,85 @@ class StreamedSplit:
     def _read(self, orders: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Pictures and index of each batch on the host."""
         lists = (order.tolist() for order in orders)
-        for found in self._in_workers(lists) if self.workers else map(Pictures(self.root, self.names, self.rules).__getitems__, lists):
+        for found in self._in_workers(lists) if self.workers else self._here(lists):
             if isinstance(found, Broken):
                 raise DataError(
-                    f"{self.root / self.names[found.row]} can no longer be read: {found.reason}",
+                    f"{self.root / self.names[found.row]} cannot be read: {found.reason}",
                     where="data folder",
-                    fix="restore the file and resume; data.on_error=skip leaves out what is unreadable at the start",
+                    fix="mend it and resume; data.on_error=skip leaves such files out of a new run",
                 )
             yield found
 
+    def _here(self, lists: Iterator[list[int]]) -> Iterator[tuple[Tensor, Tensor] | Broken]:
+        reading = torch.full((1, 2), -1, dtype=torch.int64)
+        pictures = Pictures(self.root, self.names, self.stamps, self.rules, reading)
+        try:
+            yield from in_time(map(pictures.__getitems__, lists), lambda: int(reading[0, 1]), self.timeout)
+        except TimeoutError:
+            raise hangs(self.root / self.names[int(reading[0, 1])], self.timeout) from None
+
     def _in_workers(self, lists: Iterator[list[int]]) -> Iterator[tuple[Tensor, Tensor] | Broken]:
-        batches, workers = None, set()
+        batches, workers, others = None, set(), set(multiprocessing.active_children())
         reading = None
         done = 0
         try:
             reading = torch.full((self.workers, 2), -1, dtype=torch.int64).share_memory_()
-            others = set(multiprocessing.active_children())
             batches = self._start(lists, reading)
             workers = set(multiprocessing.active_children()) - others
             while True:
                 with _watching(workers):
-                    batch = next(batches, None)
+                    batch = self._next(batches, reading, done % self.workers)
                 if batch is None:
                     return
                 yield batch
                 done += 1
         except (RuntimeError, OSError) as error:
-            dead = {worker.pid: worker.exitcode for worker in workers if worker.exitcode not in (None, 0)}
-            for worker in workers:  # one that hangs would outlive the error
-                worker.terminate()
-            raise self._explain(error, dead, reading, done) from error
+            workers = workers or set(multiprocessing.active_children()) - others  # those that had been started when another could not
+            unasked = "exited unexpectedly" in str(error)  # one that ends by itself, if by code 0, is no less dead
+            dead = {worker.pid: worker.exitcode for worker in workers if worker.exitcode not in (None, *([] if unasked else [0]))}
+            raise self._explain(error, dead, reading) from error
         finally:
-            del batches  # ends the workers
+            for worker in workers:  # at an epoch's end they have gone; before that they may be in the midst of a picture, or hang
+                worker.kill()
+            del batches
 
-    def _explain(self, error: Exception, dead: dict[int, int], reading: Tensor | None, done: int) -> DataError:
-        """Say what has become of the workers, of which ``dead`` are process ids and exit codes, after ``done`` batches."""
-        fix = "data.workers=0 (reads in the main process, needs least memory)"
-        at = [] if reading is None else reading.tolist()
+    def _next(self, batches: Iterator, reading: Tensor, due: int) -> tuple[Tensor, Tensor] | Broken | None:
+        """The next batch, None at the end. The loader asks every little while whether the worker that is ``due`` still moves."""
+        patience = Patience(self.timeout)
+        while True:
+            try:
+                return next(batches, None)
+            except RuntimeError as error:
+                if "timed out" not in str(error):
+                    raise
+            row = int(reading[due, 1])  # batches come back in order and were dealt to the workers in turn
+            if patience.is_over(row):
+                raise TimeoutError(row)
+
+    def _explain(self, error: Exception, dead: dict[int, int], reading: Tensor | None) -> DataError:
+        """Say what has become of the workers, of which ``dead`` are process ids and exit codes."""
+        if isinstance(error, TimeoutError) and error.args[0] >= 0:
+            return hangs(self.root / self.names[error.args[0]], self.timeout)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC or "No space left" in str(error)
         if dead:
-            pid, code = next(iter(dead.items()))
-            row = next((row for worker, row in at if worker == pid), -1)
-            what = f"a data worker ended with code {code}"
-        elif "timed out" in str(error):
-            row = at[done % self.workers][1]  # batches come back in order and were dealt to the workers in turn
-            what, fix = f"a data worker gave nothing for {self.timeout:g} s", "look at that file, or raise data.timeout"
+            pid, code = max(dead.items(), key=lambda item: item[1] != 0)
+            row = next((row for worker, row in reading.tolist() if worker == pid), -1) if reading is not None else -1
+            what = f"a data worker ended with code {code}" + (f" while reading {self.root / self.names[row]}" if row >= 0 else "")
+            full = -code == getattr(signal, "SIGBUS", None)
         else:
-            row, what = -1, f"data workers cannot run: {str(error).splitlines()[0]}"
-        name = f" while reading {self.root / self.names[row]}" if row >= 0 else ""
-        return DataError(what + name, where="data folder", fix=fix)
+            what = "data workers cannot run" + ("" if full else f": {str(error).splitlines()[-1]}")
+        what += ": /dev/shm, their memory for sharing, is full" if full else ""
+        return DataError(what, where="data folder", fix="data.workers=0 (reads in the main process, needs least memory)")
 
     def _start(self, lists: Iterator[list[int]], reading: Tensor) -> Iterator:
         loader = DataLoader(
-            Pictures(self.root, self.names, self.rules, reading),
+            Pictures(self.root, self.names, self.stamps, self.rules, reading),
             batch_sampler=lists,
             num_workers=self.workers,
             collate_fn=_as_is,
             worker_init_fn=_begin,
             pin_memory=self.device.type == "cuda",
-            timeout=self.timeout,
+            timeout=Patience(self.timeout).pause,
             generator=torch.Generator(),
             multiprocessing_context="fork" if "fork" in multiprocessing.get_all_start_methods() else None,
         )

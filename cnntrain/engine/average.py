@@ -140,8 +140,11 @@ class Swa:
         if step <= self.start or (step - self.start) % self.every:
             return
         self.go_to(step)
-        self._pairs.parameters.lerp(1 / self._count)
-        self._pairs.buffers.lerp(1 / self._count)
+        for pairs in (self._pairs.parameters, self._pairs.buffers):
+            if self._count == 1:
+                pairs.copy()  # what a run left there that was rolled back need not be finite, and 0 times that is not 0
+            else:
+                pairs.lerp(1 / self._count)
         self._pairs.counts.copy()
 
     def go_to(self, step: int) -> None:

@@ -3,12 +3,15 @@
 Layout (the format's own, https://github.com/huggingface/safetensors): eight bytes with the header's length, the header (JSON:
 each tensor's dtype, shape and place; our facts as one JSON text under ``__metadata__``), then the tensors' bytes. The digest, also
 under ``__metadata__``, is the sha256 of the whole file with the digest's own 64 characters set to zero, so that a flipped bit
-anywhere, in a name or a shape too, is found. No pickle is written or read.
+anywhere, in a name or a shape too, is found. No pickle is written or read. Anybody's safetensors reads the file; our own reader refuses,
+beside damage, what a good digest may still hide: places that overlap, names that stand twice, facts of another kind (``facts.py``).
 """
 
 import hashlib
 import json
+import os
 import struct
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -16,6 +19,8 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
+from cnntrain.config.values import show
+from cnntrain.engine.facts import Facts, check, parse, shape_of
 from cnntrain.engine.storage import write_whole
 from cnntrain.errors import CheckpointError
 
@@ -23,11 +28,13 @@ FORMAT = 1
 _MARK = b'"sha256":"'
 _BLANK = "0" * 64
 _CHUNK = 1 << 20
-_MAX_HEADER = 100 << 20
+MAX_HEADER = 4 << 20  # bytes, of 60 classes or of 100,000; JSON takes up to thirty times as much memory
+ANOTHER = "name another checkpoint, such as previous.safetensors beside it"
 _DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
+_KINDS = {name: dtype for dtype, name in _DTYPES.items()}
 
 
 class Checkpoint(NamedTuple):
@@ -45,6 +52,7 @@ def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], *, keep:
 
     Raises:
         OSError: the storage failed; the old file is untouched.
+        CheckpointError: there are so many names in it that it could not be read again.
     """
     stored, aliases = _without_aliases(tensors)
     header: dict[str, Any] = {"__metadata__": {"sha256": _BLANK, "cnntrain": json.dumps({"format": FORMAT, **meta, "aliases": aliases})}}
@@ -55,6 +63,12 @@ def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], *, keep:
         place = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise CheckpointError(
+            f"The names of {len(stored):,} tensors and the facts of the run have {len(text):,} bytes, a checkpoint takes {MAX_HEADER:,}",
+            where=str(path),
+            fix="train on fewer classes, or give them shorter names",
+        )
 
     def stream(file: BinaryIO) -> None:
         digest = hashlib.sha256()
@@ -89,67 +103,105 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, once its digest is verified.
+    """Read a checkpoint, in one pass: what is summed is what is used, whatever happens to the file meanwhile.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, or it is not one of ours.
     """
     path = Path(path)
-    fix = "name another checkpoint, such as previous.safetensors beside it"
     try:
         if not path.is_file():
-            found = "a folder; name the file in it" if path.is_dir() else "not there"
+            found = "a folder; name the file in it" if path.is_dir() else "no regular file" if path.exists() else "not there"
             raise CheckpointError(f"Checkpoint {path} is {found}", where="checkpoint", fix="checkpoint=outputs/…/best.safetensors")
-        header = _verify(path)
+        with open(path, "rb") as file:
+            return _read(path, file)
     except OSError as error:
-        raise CheckpointError(f"Checkpoint {path} cannot be read: {error.strerror}", where="checkpoint", fix=fix) from error
-    meta = json.loads(header["__metadata__"]["cnntrain"])
-    if meta["format"] != FORMAT:
-        raise CheckpointError(
-            f"Checkpoint {path} has format {meta['format']}, this cnntrain reads {FORMAT}",
-            where="checkpoint",
-            fix="use the cnntrain that wrote it",
-        )
-    from safetensors.torch import load_file
-
-    tensors = load_file(path)
-    for name, source in meta["aliases"].items():
-        tensors[name] = tensors[source]
-    return Checkpoint(path, tensors, meta)
+        raise CheckpointError(f"Checkpoint {path} cannot be read: {error.strerror}", where="checkpoint", fix=ANOTHER) from error
 
 
-def _verify(path: Path) -> dict[str, Any]:
-    """The header of a file whose digest holds."""
+def _read(path: Path, file: BinaryIO) -> Checkpoint:
+    """The checkpoint in an open file, if its digest holds and all in it is of its kind."""
+    size = os.fstat(file.fileno()).st_size
 
     def damaged(what: str) -> CheckpointError:
-        size = path.stat().st_size
-        return CheckpointError(
-            f"Checkpoint {path} ({size:,} bytes) is {what}",
-            where="checkpoint",
-            fix="name another checkpoint, such as previous.safetensors beside it",
-        )
+        return CheckpointError(f"Checkpoint {path} ({size:,} bytes) is {what}", where="checkpoint", fix=ANOTHER)
 
-    with open(path, "rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 < length <= min(_MAX_HEADER, path.stat().st_size):
-            raise damaged("not a cnntrain checkpoint, or damaged")
-        text = file.read(length)
-        at = text.find(_MARK) + len(_MARK)
-        if at < len(_MARK) or len(text) < at + 64:
-            raise damaged("not a cnntrain checkpoint, or damaged")
-        digest = hashlib.sha256(start + text[:at] + _BLANK.encode() + text[at + 64 :])
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    start = file.read(8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+    text = file.read(length) if 2 < length <= min(MAX_HEADER, size) else b""
+    at = text.find(_MARK) + len(_MARK)
+    if at < len(_MARK) or len(text) < max(length, at + 64):
+        raise damaged("not a cnntrain checkpoint, or damaged")
+    digest = hashlib.sha256(start + text[:at] + _BLANK.encode() + text[at + 64 :])
+    try:
+        header, wrong = parse(text, str(path)), ""
+        tensors = _tensors(header, size - 8 - length)
+    except (ValueError, KeyError, TypeError, CheckpointError) as error:  # told below, unless the digest tells that the file is damaged
+        header, wrong, tensors = Facts(), getattr(error, "what", str(error)), {}
+    for part in _parts(tensors):
+        file.readinto(part)  # type: ignore[attr-defined] # a file that is shorter by now leaves the rest as it is: its digest fails
+        digest.update(part)
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
     found, noted = digest.hexdigest(), text[at : at + 64].decode(errors="replace")
     if found != noted:
         raise damaged(f"damaged: its sha256 is {found[:16]}…, it should be {noted[:16]}…")
     try:
-        header = json.loads(text)
-        json.loads(header["__metadata__"]["cnntrain"])["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise damaged("not a cnntrain checkpoint") from error
-    return header
+        if wrong:
+            raise ValueError(wrong)
+        meta = parse(header["__metadata__"]["cnntrain"], str(path))
+        if meta.get("format") == FORMAT:
+            check(meta)
+            _add_aliases(tensors, meta["aliases"])
+    except (ValueError, TypeError, CheckpointError) as error:
+        raise damaged(f"not a cnntrain checkpoint: {getattr(error, 'what', error)}") from error
+    if meta["format"] != FORMAT:
+        raise CheckpointError(
+            f"Checkpoint {path} has format {show(meta['format'])}, this cnntrain reads {FORMAT}",
+            where="checkpoint",
+            fix="use the cnntrain that wrote it",
+        )
+    return Checkpoint(path, tensors, meta)
+
+
+def _tensors(header: Facts, size: int) -> dict[str, Tensor]:
+    """The tensors of a header whose ``size`` bytes stand one after the other, as it says; still without their values.
+
+    Raises:
+        ValueError, KeyError, TypeError: they do not.
+    """
+    tensors: dict[str, Tensor] = {}
+    place = 0
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        dtype = _KINDS[entry["dtype"]]
+        first, end = entry["data_offsets"]
+        if type(end) is not int or first != place or not place <= end <= size:
+            raise ValueError(f"{name:.60} lies from {show(first)} to {show(end)}, not from {place} within {size} bytes")
+        shape = shape_of(entry, (end - place) // dtype.itemsize)
+        if (end - place) % dtype.itemsize:
+            raise ValueError(f"{name:.60} has {end - place} bytes, no whole number of {dtype}")
+        tensors[name], place = torch.empty(shape, dtype=dtype), end
+    if place != size:
+        raise ValueError(f"the tensors have {place} bytes, the file has {size} for them")
+    return tensors
+
+
+def _parts(tensors: dict[str, Tensor]) -> Iterator[memoryview]:
+    """The memory of all tensors, in parts that stay in a core's cache between being read and being summed."""
+    for tensor in tensors.values():
+        view = _bytes(tensor)
+        yield from (view[first : first + _CHUNK] for first in range(0, len(view), _CHUNK))
+
+
+def _add_aliases(tensors: dict[str, Tensor], aliases: dict[str, str]) -> None:
+    """Give tied tensors their other names. Raises ValueError where a name is taken, or stands for nothing."""
+    stored = set(tensors)
+    for name, source in aliases.items():
+        if name in stored or source not in stored:
+            raise ValueError(f"{name:.60} is to be another name of {source:.60}")
+        tensors[name] = tensors[source]
 
 
 def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:

@@ -1,6 +1,6 @@
 """From the picture to what the network sees, and the training batches in their order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -33,10 +33,11 @@ class TrainSplit(Split, Protocol):
     """What training asks beside that."""
 
     resident: bool  # in memory, so that a batch costs nothing but its copy
+    names: Sequence[str] | None  # of the samples' files, where they have some
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes of a decoded picture."""
+        """Bytes of a decoded picture; only a part in memory is asked for them."""
         ...
 
 
@@ -85,7 +86,15 @@ class TrainBatches:
             images = self.augmentation.ahead(images, self.draws.at(epoch, None, index))
             yield from zip(images.split(size), labels.split(size), index.split(size), strict=True)
 
+    def samples(self, step: int) -> list[str]:
+        """What the samples of a step are called: their files' names, or else their numbers within the training part."""
+        size, epoch = self.clock.batch_size, step // self.clock.steps_per_epoch
+        first = (step - self.clock.start(epoch)) * size
+        index = self.draws.permutation(epoch)[first : first + size].tolist()
+        return [str(row) if self.split.names is None else self.split.names[row] for row in index]
+
     def _batches_at_once(self) -> int:
         """One at a time where they come from files."""
-        limit = AHEAD_BYTES.get(self.draws.device.type, 0) if self.split.resident else 0
-        return max(1, limit // (self.clock.batch_size * self.split.sample_bytes))
+        if not self.split.resident:
+            return 1
+        return max(1, AHEAD_BYTES.get(self.draws.device.type, 0) // (self.clock.batch_size * self.split.sample_bytes))

@@ -60,7 +60,7 @@ def fit(
             state.advance(stats)
             average.update(state.step)
             if report.due(state.step):
-                precision.check(norm, state.step)
+                state.check_loss()
                 report.training(state, values, norm)
             if signals.pending or saving.due(state):
                 report.warn(saving.save(state))

@@ -11,7 +11,7 @@ from torch import nn
 
 from cnntrain.engine.lean import avoid_dynamo
 from cnntrain.errors import ConfigError, OutOfMemoryError
-from cnntrain.units import Count
+from cnntrain.units import Threads
 
 
 class Machine:
@@ -30,7 +30,7 @@ class Machine:
         self,
         *,
         device: str = "auto",
-        threads: Count | None = None,
+        threads: Threads | None = None,
         precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32",
         channels_last: bool = True,
         compile: bool | Literal["default", "reduce-overhead", "max-autotune"] = False,
@@ -64,10 +64,10 @@ class Machine:
         try:
             yield
         except (MemoryError, RuntimeError) as error:
-            if type(error) is not MemoryError and not re.search(r"out of memory|allocate memory|ALLOC_FAILED", str(error)):
+            if not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(
-                f"Out of memory on {self.device}", where=str(error).splitlines()[0][:120], fix="microbatch=32 (same result in less memory)"
+                f"Out of memory on {self.device}", where=first_line(error), fix="microbatch=32 (same result in less memory)"
             ) from error
         finally:
             if self.compile:
@@ -96,6 +96,18 @@ class Machine:
         layout = "channels_last" if self.memory_format == torch.channels_last else "contiguous"
         words = [f"{self.device} ({name})", self.precision, layout, *([f"compiled ({self.compile})"] if self.compile else [])]
         return " · ".join(words + (["deterministic"] if self.deterministic else []))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out: Python's, or one of torch's, of any device."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and re.search(r"out of memory|allocate memory|ALLOC_FAILED|bad_alloc", str(error)) is not None
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in short; Python's MemoryError says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def _use_deterministic_algorithms(wanted: bool) -> None:

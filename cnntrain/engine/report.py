@@ -49,11 +49,11 @@ class Report:
         self.every, self.images, self.histograms = clock.steps(every), images, histograms
         self.progress = Progress(clock, progress)
         start = run.checkpoint.meta["step"] if run.checkpoint else 0
-        self.board = Board(run.folder, purge_step=start + 1) if tensorboard else NoBoard()
+        self.board = Board(run.folder, purge_step=start + 1, warn=self.warn) if tensorboard else NoBoard()
         self.profile = Profile(run.folder) if profile else NoProfile()
         self._sizes: set[int] = set()  # of the batches so far
         self._first, self._first_step = _Stopwatch(), 0.0
-        self._told = False
+        self._told = self._unlogged = False
         self._epoch = _Stopwatch()
         self._window = _Stopwatch()
         self._run = _Stopwatch()
@@ -62,7 +62,7 @@ class Report:
     def say(self, text: str) -> None:
         """A line for the user, also in the run's log."""
         self.progress.line(text)
-        self.run.log(text)
+        self._log(text)
 
     def warn(self, text: str | None) -> None:
         """A warning, if there is one."""
@@ -130,7 +130,7 @@ class Report:
             self.board.histograms(state.average.model, state.step)
         self._tell_first_step()
         line = self.progress.epoch(state.epoch, row | speed, best=best)
-        self.run.log(f"{line}  {waiting_for_data(speed)}" if speed else line)
+        self._log(f"{line}  {waiting_for_data(speed)}" if speed else line)
         self.run.flush()
         self.board.flush()
 
@@ -158,7 +158,7 @@ class Report:
         table = self.profile.table()
         if table is not None:
             self.progress.table(table)
-            self.run.log(as_text(table))
+            self._log(as_text(table))
             if (self.run.folder / TRACE).exists():
                 self.say(f"trace {self.run.folder / TRACE}: open it in ui.perfetto.dev or chrome://tracing")
         self.board.close()
@@ -175,7 +175,13 @@ class Report:
         start = self.run.facts["seconds_to_first_step"]
         words = f"first step done after {start:.1f} s: it took {first:.2f} s (compilation, choice of kernels), a later one {later:.3f} s"
         least, times = _SLOW_START
-        (self.say if first > max(least, times * later) else self.run.log)(words)
+        (self.say if first > max(least, times * later) else self._log)(words)
+
+    def _log(self, text: str) -> None:
+        problem = self.run.log(text)
+        if problem and not self._unlogged:
+            self._unlogged = True
+            self.progress.line(f"warning: {self.run.folder / 'train.log'} cannot be written ({problem}): the run goes on without")
 
     def _write(self, step: int, row: dict[str, float]) -> None:
         self.run.row({"step": step, **row})

@@ -2,6 +2,7 @@
 
 import platform
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ class Saving:
             DivergedError: the loss is not finite: such a state is not kept.
         """
         state.check_finite()
-        last = self.run.folder / "last.safetensors"
+        last, top = self.run.folder / "last.safetensors", self.run.folder / "best.safetensors"
         self._tried_step, self._tried_time = state.step, time.monotonic()
         meta = {
             **self.facts,
@@ -60,22 +61,31 @@ class Saving:
             "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
         }
         try:
-            self.run.flush()
+            self.run.sync()
             # best first: killed in between, the resumed run does this epoch again and ends up with the same two files
-            also = last.with_name("best.safetensors") if best else None
-            checkpoint.write(last, state.tensors(), meta, keep=last.with_name("previous.safetensors"), also=also)
+            checkpoint.write(last, state.tensors(), meta, keep=last.with_name("previous.safetensors"), also=top if best else None)
         except OSError as error:
             self.failures += 1
-            if best:
+            if best and _step_of(top) != state.step:
                 state.judge.forget()  # these weights are nowhere: the next best is to be judged against what is on disk
+            self.last_step = _step_of(last) or self.last_step  # it may have got its name before the failure
+            newest = f"{last} is that of step {self.last_step}" if self.last_step else "there is none yet"
             if self.failures >= _TRIES or self._ends(state):
                 often = f"{self.failures} times in a row" if self.failures > 1 else "at the run's end"
                 raise CheckpointError(
-                    f"The checkpoint could not be written {often}: {error.strerror}",
+                    f"The checkpoint could not be written {often}: {error.strerror}; {newest}",
                     where=str(last),
                     fix=f"make room there, then {self.run.resume_command}",
                 ) from error
-            return f"checkpoint at step {state.step} not written ({error.strerror}): {last} is still the one before"
+            return f"checkpoint at step {state.step} not written safely ({error.strerror}), {newest}; the next save tries again"
         self.failures = 0
         self.last_step = state.step
+        return None
+
+
+def _step_of(path: Path) -> int | None:
+    """The step of a checkpoint, None if there is no whole one."""
+    try:
+        return checkpoint.read(path).meta["step"]
+    except (CheckpointError, OSError):
         return None

@@ -1,4 +1,4 @@
-"""Signals end a run at a step's end, after its state is saved; a second one ends it at once."""
+"""Signals end a run at a step's end, after its state is saved; a second Ctrl-C ends it at once."""
 
 import os
 import signal
@@ -6,20 +6,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from cnntrain.engine.run import Run
-from cnntrain.errors import Interrupted
+from cnntrain.errors import Interrupted, Stopped
+
+if TYPE_CHECKING:
+    from cnntrain.engine.run import Run  # which imports torch; the command line needs this module before that
 
 T = TypeVar("T")
+_TAKEN = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+_SAVE = getattr(signal, "SIGUSR1", None)  # Windows has the first two only
 
 
 class _Break(BaseException):
     """Ends work that changes nothing."""
-
-
-class _Stop(BaseException):
-    """Ends the run at once: no Exception, so that nothing on the way takes it for a broken picture or model."""
 
 
 class Signals:
@@ -29,18 +29,15 @@ class Signals:
     it ends the run at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: "Run | None" = None) -> None:
         self.pending: int | None = None
+        self._again = run.resume_command if run else "start it again"
         self._held = self._breakable = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Signals":
         """Take the signals over, in the main thread (elsewhere Python allows none)."""
-        if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
-                number = getattr(signal, name, None)  # Windows has the first two
-                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP: so do we
-                    self._before[number] = signal.signal(number, self._note)
+        self._before = _take(self._note)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -49,24 +46,31 @@ class Signals:
         Raises:
             Interrupted: a signal outside of training ended the run.
         """
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-        if isinstance(error, _Stop):
-            name = signal.Signals(error.args[0]).name
-            fix = "start it again, or cnntrain resume run=RUN"
-            raise Interrupted(f"{name} stopped the run, outside of training", signum=error.args[0], fix=fix) from None
+        _give_back(self._before)
+        if isinstance(error, Stopped):
+            name = signal.Signals(error.signum).name
+            raise Interrupted(f"{name} stopped the run, outside of training", signum=error.signum, fix=self._again) from None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        leaving = number != getattr(signal, "SIGUSR1", None)
-        if leaving and not self._held:
-            raise _Stop(number)
-        if leaving and self.pending == number == signal.SIGINT:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        if leaving or self.pending is None:
-            self.pending = number
-        if leaving and self._breakable:
+        asked = self.pending not in (None, _SAVE)  # to leave, before this
+        if number == _SAVE:
+            self.pending = self.pending or number
+            return
+        self.pending = number
+        if not self._held:
+            raise Stopped(number)
+        if asked and number == signal.SIGINT:
+            self._quit()
+        if self._breakable:
+            self._breakable = False  # once: the next one would meet nobody who takes it
             raise _Break
+
+    def _quit(self) -> None:
+        """End the process now, as SIGINT does where nobody takes it over."""
+        line = f"error: SIGINT twice: left at once, before the step was saved. Fix: {self._again}\n"
+        os.write(2, (("\n" if os.isatty(2) else "") + line).encode())  # sys.stderr may be in the midst of a line
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
 
     @contextmanager
     def holding(self) -> Iterator["Signals"]:
@@ -80,21 +84,22 @@ class Signals:
     def unless_asked(self, work: Callable[[], T]) -> T | None:
         """Do work that changes nothing (an evaluation); a signal to leave ends it at once, and gives None."""
         try:
-            self._breakable = True
-            return None if self.pending not in (None, getattr(signal, "SIGUSR1", None)) else work()
+            try:
+                self._breakable = True
+                return None if self.pending not in (None, _SAVE) else work()
+            finally:
+                self._breakable = False
         except _Break:
             return None
-        finally:
-            self._breakable = False
 
-    def leave(self, step: int, run: Run, *, saved: int) -> None:
+    def leave(self, step: int, run: "Run", *, saved: int) -> None:
         """Leave if that was asked for, go on otherwise; ``saved`` is the step whose state is on disk.
 
         Raises:
             Interrupted: the signal was one to leave.
         """
         number, self.pending = self.pending, None
-        if number is None or number == getattr(signal, "SIGUSR1", None):
+        if number is None or number == _SAVE:
             return
         raise Interrupted(
             f"{signal.Signals(number).name} stopped the run after step {step}; "
@@ -103,3 +108,43 @@ class Signals:
             where=str(run.folder),
             fix=run.resume_command,
         )
+
+
+@contextmanager
+def ending_the_command(*, for_good: bool = False) -> Iterator[None]:
+    """For a whole command: a signal to leave ends it by an exception, so that what is open is closed; SIGUSR1 finds nothing to save.
+
+    A second one ends it at once, by the system's own means; so does one afterwards, where the process ends with the command
+    (``for_good``): there Python would answer a Ctrl-C by a traceback. :class:`Signals` takes over within a run.
+
+    Raises:
+        Stopped: wherever the command is.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if number != _SAVE:
+            for taken in before:
+                signal.signal(taken, signal.SIG_DFL)
+            raise Stopped(number)
+
+    before: dict[int, object] = {}
+    before |= _take(stop)
+    try:
+        yield
+    finally:
+        _give_back(dict.fromkeys(before, signal.SIG_DFL) if for_good else before)
+
+
+def _take(handler: Callable[[int, FrameType | None], None]) -> dict[int, object]:
+    """Handle the signals, and what handled them until now; nohup ignores SIGHUP, and so do we."""
+    before: dict[int, object] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (getattr(signal, name) for name in _TAKEN if hasattr(signal, name)):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handler)
+    return before
+
+
+def _give_back(before: dict[int, object]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)  # type: ignore[arg-type]

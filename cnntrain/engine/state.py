@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from cnntrain.engine.average import Average
 from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.clock import Clock
+from cnntrain.engine.machine import is_out_of_memory
 from cnntrain.engine.stopping import Judge
 from cnntrain.errors import CheckpointError, DivergedError
 
 STATISTICS = ("loss_sum", "correct", "count")
+BACKOFF = 0.5  # of the learning rate, each time the run is rolled back
 
 
 class State:
-    """The run's changing part. ``step`` steps and ``epoch`` evaluated epochs are done."""
+    """The run's changing part. ``step`` steps and ``epoch`` evaluated epochs are done; ``rollbacks``: the steps that it was put back to."""
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class State:
     ) -> None:
         self.model, self.optimizer, self.average, self.scaler, self.judge = model, optimizer, average, scaler, judge
         self.step = self.epoch = 0
+        self.rollbacks: list[int] = []
         self.metrics: dict[str, float] = {}
         self.device = next(model.parameters()).device
         # float64, so that an epoch of a million samples still counts every one of them
@@ -47,15 +50,33 @@ class State:
         self._measured += torch.stack([stats["loss_sum"], stats["correct"]]).to(self._sums_on)
         self._count += stats["count"]
 
-    def check_finite(self) -> None:
-        """Raise DivergedError if a loss since the epoch's start was not finite: what it touched is not to be judged or kept."""
+    def check_loss(self) -> None:
+        """Raise DivergedError if a loss since the epoch's start was not finite."""
         loss = float(self.sums["epoch"][0])
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"Training diverged: the loss is {loss} by step {self.step}",
-                where=f"step {self.step}",
-                fix="a lower optimizer.lr, or clip=1.0; the last checkpoint is from before",
-            )
+            raise self._diverged(f"the loss is {loss}")
+
+    def check_finite(self) -> None:
+        """Raise DivergedError if that loss or a number of the state is not finite: such a state is not to be judged or kept.
+
+        It may be batch norm's statistics alone, which training never reads, or the weights since their last step.
+        """
+        self.check_loss()
+        names = [name for name, value in self.tensors().items() if value.is_floating_point() and not value.isfinite().all()]
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise self._diverged(f"{', '.join(names[:3])}{more} {'is' if len(names) == 1 else 'are'} not finite")
+
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(
+            f"Training diverged: {what} by step {self.step}",
+            where=f"step {self.step}",
+            fix="a lower optimizer.lr, or clip=1.0; the last checkpoint is from before",
+        )
+
+    def lr_factor(self, step: int) -> float:
+        """What the schedule's learning rate of a step is multiplied by: half for each time that the run was put back, from there on."""
+        return BACKOFF ** sum(step >= place for place in self.rollbacks)
 
     def judged(self, metrics: dict[str, float], monitor: str) -> bool:
         """Take in an evaluation; True if it is the best so far."""
@@ -85,6 +106,7 @@ class State:
         return {
             "step": self.step,
             "epoch": self.epoch,
+            "rollbacks": self.rollbacks,
             "metrics": self.metrics,
             "best": self.judge.state(),
             "scaler": self.scaler.state_dict(),
@@ -96,8 +118,18 @@ class State:
         A run that ended within an epoch and now has more steps goes on within that epoch.
 
         Raises:
-            CheckpointError: the file is of another model.
+            CheckpointError: the file is of another model, or of another kind of run.
         """
+        try:
+            self._restore(checkpoint, clock)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise CheckpointError(
+                f"{checkpoint.path} does not hold the state of this run: {error}", where="checkpoint", fix="start a new run"
+            ) from error
+
+    def _restore(self, checkpoint: Checkpoint, clock: Clock) -> None:
         tensors, meta = checkpoint.tensors, checkpoint.meta
         load_weights(self.model, tensors, "model.", source=str(checkpoint.path))
         self.average.go_to(meta["step"])
@@ -110,6 +142,7 @@ class State:
         for name, sums in self.sums.items():
             sums.copy_(tensors[f"sums.{name}"])
         self.step, self.epoch, self.metrics = meta["step"], meta["epoch"], meta["metrics"]
+        self.rollbacks = list(meta.get("rollbacks", []))  # which no checkpoint had before the key nan
         if clock.start(self.epoch) > self.step and self.step < clock.total:
             self.epoch = self.step // clock.steps_per_epoch
         self.judge.restore(meta["best"])
@@ -123,6 +156,7 @@ class State:
         resume silently wrong under channels_last.
         """
         parameters = dict(self.model.named_parameters())
+        self.optimizer.state.clear()  # a run that is rolled back has some already
         for name, value in tensors.items():
             if not name.startswith("optimizer."):
                 continue
@@ -147,16 +181,16 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], prefix: str, *, s
     """Copy the tensors under ``prefix`` into the model, keeping its memory format.
 
     Raises:
-        CheckpointError: names or shapes differ; the first five differences are named.
+        CheckpointError: names, shapes or types differ (the first five differences are named), or a number is not finite.
     """
     theirs = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     mine = model.state_dict()
     wrong = [f"{name} is missing" for name in mine if name not in theirs]
     wrong += [f"{name} is not in the model" for name in theirs if name not in mine]
     wrong += [
-        f"{name} is {tuple(theirs[name].shape)}, the model's is {tuple(value.shape)}"
+        f"{name} is {_kind(theirs[name])}, the model's is {_kind(value)}"
         for name, value in mine.items()
-        if name in theirs and theirs[name].shape != value.shape
+        if name in theirs and _kind(theirs[name]) != _kind(value)
     ]
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
@@ -165,4 +199,16 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], prefix: str, *, s
             where="checkpoint",
             fix="leave the model's settings as the checkpoint has them",
         )
+    broken = [name for name, value in theirs.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{source} has weights that are not finite: {', '.join(broken[:5])}",
+            where="checkpoint",
+            fix="name an earlier checkpoint, such as previous.safetensors beside it",
+        )
     model.load_state_dict(theirs)
+
+
+def _kind(value: Tensor) -> str:
+    """A tensor's shape, and its type where that is not the usual one."""
+    return f"{tuple(value.shape)}" + ("" if value.dtype == torch.float32 else f" of {value.dtype}")

@@ -1,5 +1,6 @@
 """What several tasks do on the way from recipes to parts."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from cnntrain.engine.inputs import Normalise
 from cnntrain.engine.run import Run
 from cnntrain.engine.shapes import check_shapes, layer_table
 from cnntrain.engine.terminal import console
+from cnntrain.engine.trace import Unfit, meta_copy, trace
 from cnntrain.errors import ConfigError, DataError
 
 
@@ -66,6 +68,28 @@ def operations_of(augment: dict[str, Recipe] | None, clock: Clock, network: nn.M
     return list(operations.values())
 
 
+def check_parts(network: nn.Module, dataset, clock: Clock, microbatch: int | None) -> None:
+    """Refuse passes of a single sample where batch norm has but one value a channel left to take statistics of.
+
+    Raises:
+        ConfigError: a batch, or what ``microbatch`` leaves of one, is such a sample.
+    """
+    part, last = microbatch or clock.batch_size, clock.num_samples % clock.batch_size
+    sizes = [clock.batch_size] + [last] * (last > 1)  # of the steps' batches
+    if part > 1 and all(size % part != 1 for size in sizes):
+        return
+    try:
+        trace(meta_copy(network, "cpu"), torch.zeros(1, dataset.in_channels, dataset.image_size, dataset.image_size), training=True)
+    except Unfit as error:
+        whole = [count for count in range(part + 1, clock.batch_size + 1) if all(size % count != 1 for size in sizes)]
+        key, fits = ("microbatch", whole[0]) if clock.batch_size > 1 else ("batch_size", 2)
+        raise ConfigError(
+            f"With {key}={min(part, clock.batch_size)} the model is given a single sample, from which it cannot learn: {error}",
+            where=key,
+            fix=f"{key}={fits}",
+        ) from error
+
+
 def facts_of(dataset, model: Recipe, run: Run) -> dict[str, Any]:
     """What a checkpoint needs beside the state, to be of use by itself."""
     return {
@@ -76,7 +100,17 @@ def facts_of(dataset, model: Recipe, run: Run) -> dict[str, Any]:
         "std": list(dataset.std),
         "num_train": len(dataset.train),
         "class_counts": list(dataset.class_counts),
+        "samples": samples_of(dataset.train),
     }
+
+
+def samples_of(split) -> str:
+    """A digest of which sample stands where: of the labels in their order, and of the files' names where there are files."""
+    digest = hashlib.blake2b(split.labels.cpu().numpy().tobytes(), digest_size=16)
+    names = getattr(split, "names", None)
+    if names is not None:
+        digest.update(names.digest())
+    return digest.hexdigest()
 
 
 def check_same_data(checkpoint: Checkpoint, dataset) -> None:
@@ -98,6 +132,12 @@ def check_same_data(checkpoint: Checkpoint, dataset) -> None:
                 where="data",
                 fix="put the run's data back, or start a new run",
             )
+    if checkpoint.meta.get("samples", samples_of(dataset.train)) != samples_of(dataset.train):
+        raise DataError(
+            "the data are not those of the run: its pictures stand in another order, or are named otherwise",
+            where="data",
+            fix="put the run's data back, or start a new run",
+        )
 
 
 def no_evaluation(model: nn.Module) -> Evaluation | None:
@@ -107,4 +147,6 @@ def no_evaluation(model: nn.Module) -> Evaluation | None:
 
 def unfetched(model: Recipe) -> Recipe:
     """The model without its published weights, for where they come from a checkpoint or only shapes are asked: nothing is downloaded."""
+    if model.target.startswith("torchvision.models.") and model.values.get("weights") is not None:
+        return model.replace(weights=None)
     return model.replace(pretrained=False) if model.values.get("pretrained") else model

@@ -38,7 +38,7 @@ def evaluate(
     machine: Recipe,
     trust: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Judge a checkpoint on a split of its own data, or of other ``data`` with the same classes; print it, and write it to ``out``.
+    """Judge a checkpoint on a split of its own data, or of other ``data`` with the same class names; print it, and write it to ``out``.
 
     ``tta`` names the views of a picture that are averaged; None: those of the run's own validation.
 
@@ -93,11 +93,17 @@ def no_such_part(dataset: Any, split: str, keys: Sequence[str]) -> DataError:
 def fit_to(checkpoint: Checkpoint, dataset: Any, *, keys: Sequence[str] = ()) -> Tensor:
     """The checkpoint's class number of each class of the data, found by name: int64 (K,). ``keys`` are those of the data's node.
 
+    Classes that the data lack are a warning of ``dataset``.
+
     Raises:
-        DataError: the classes, channels or image size are not those that the network was trained for.
+        DataError: the data have a class, channels or an image size that the network was not trained for.
     """
     facts, classes = checkpoint.meta["model"]["facts"], checkpoint.meta["classes"]
-    if sorted(dataset.classes) != sorted(classes):
+    lacking = sorted(set(classes) - set(dataset.classes))
+    if lacking:
+        few = f"{', '.join(lacking[:10])}{' …' if len(lacking) > 10 else ''}"
+        dataset.warnings.append(f"{dataset.name} lacks {len(lacking)} of the checkpoint's {len(classes)} classes: {few}")
+    if not set(dataset.classes) <= set(classes):
         theirs, ours = _few(dataset.classes, classes), _few(classes, dataset.classes)
         raise DataError(
             f"{dataset.name} has {len(dataset.classes)} classes ({theirs}), the checkpoint {len(classes)} ({ours})",

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnntrain.config.recipe import check
+from cnntrain.config.recipe import FACTS, check
 from cnntrain.data.decode import Rules, UnreadableError, decode, pillow_rules
 from cnntrain.engine import checkpoint as checkpoints
 from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.evaluation import evaluating
 from cnntrain.engine.machine import Machine
+from cnntrain.engine.rules import Uninitialised
 from cnntrain.engine.state import judged_prefix, load_weights
 from cnntrain.engine.views import Views, averaged
 from cnntrain.errors import CheckpointError, DataError, OutOfMemoryError
@@ -105,6 +106,7 @@ class Predictor(nn.Module):
                 raise DataError(
                     f"Pixels are {tuple(picture.shape)}, the network takes {shape}", fix="resize them, or give a path or a PIL image"
                 )
+            _check_range(picture)
             return picture
         if isinstance(picture, str | Path):
             with pillow_rules():
@@ -115,6 +117,19 @@ class Predictor(nn.Module):
             image = picture if picture.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else picture.convert("RGB")
             image.save(path, exif=picture.getexif())
             return self.pixels(path)
+
+
+def _check_range(pixels: Tensor) -> None:
+    """Floats are fractions, give or take what resizing overshoots by: in any other range the network would answer, but nonsense.
+
+    Raises:
+        DataError: they are not finite, or were normalised already, or are bytes as floats.
+    """
+    low, high = (0.0, 1.0) if pixels.dtype == torch.uint8 else (pixels.min().item(), pixels.max().item())
+    if not (low >= -0.1 and high <= 1.1):  # NaN, too, is neither
+        raise DataError(
+            f"Pixels are {pixels.dtype} from {low:.3g} to {high:.3g}, not in [0, 1]", fix="give them as uint8 or fractions, not normalised"
+        )
 
 
 def read_picture(path: str | Path, rules: Rules) -> Tensor:
@@ -171,18 +186,22 @@ def build_model(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> nn.Module:
         CheckpointError: the weights do not fit the network that its config now makes (the first five differences), or are not finite.
         ConfigError: the config names code that is not trusted.
     """
-    recipe = unfetched(check(checkpoint.meta["model"]["recipe"], place="model", trust=trust))
-    with torch.random.fork_rng(devices=[]):  # the random start is overwritten, and should not cost the caller's generator its place
-        model = recipe(**checkpoint.meta["model"]["facts"])
+    described = checkpoint.meta["model"]
+    recipe = unfetched(check(described["recipe"], place="model", trust=trust))
+    facts = {name: described["facts"][name] for name in FACTS["model"]}
+    try:
+        # Without a start, which would be overwritten: it would cost the caller's generator its place, and facts that somebody has edited
+        # all memory before the weights could tell that they are false.
+        with torch.random.fork_rng(devices=[]), Uninitialised():
+            model = recipe(**facts)
+    except (RuntimeError, ValueError, OverflowError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path} describes a network that cannot be built: {error!s:.200}",
+            where="checkpoint",
+            fix="name a checkpoint that cnntrain itself has written",
+        ) from error
     prefix = judged_prefix(checkpoint.tensors)
     load_weights(model, checkpoint.tensors, prefix, source=str(checkpoint.path))
-    broken = [name for name, value in model.state_dict().items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise CheckpointError(
-            f"{checkpoint.path} has weights that are not finite: {', '.join(broken[:5])}",
-            where="checkpoint",
-            fix="name an earlier checkpoint, such as previous.safetensors beside it",
-        )
     return model
 
 

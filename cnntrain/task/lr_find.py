@@ -66,7 +66,7 @@ def lr_find(
         CheckpointError: the folder cannot be written.
     """
     computer = machine()
-    with run, computer.session(seed), Signals():
+    with run, computer.session(seed), Signals(run):
         dataset = data(seed=seed)
         normalise = Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format)
         network, groups = weights(model=computer.place(build_model(model, dataset)), inputs=inputs_of(dataset, normalise, seed))
@@ -238,7 +238,7 @@ def write(found: RangeTest, run: Run) -> list[str]:
     file = io.BytesIO()
     matplotlib.image.imsave(file, pixels, format="png")
     path = run.folder / "lr_find.png"
-    board = Board(run.folder, purge_step=None)
+    board = Board(run.folder, purge_step=None, warn=console().print)
     try:
         write_whole(path, lambda target: target.write(file.getvalue()))
         for step, (lr, loss, mean) in enumerate(zip(found.lrs, found.losses, found.smoothed, strict=True)):

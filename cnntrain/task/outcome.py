@@ -1,7 +1,9 @@
 """What a training run says before its first step and after its last."""
 
 import copy
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -15,6 +17,7 @@ from cnntrain.engine.machine import Machine
 from cnntrain.engine.report import Report
 from cnntrain.engine.run import Run
 from cnntrain.engine.state import State, judged_prefix, load_weights
+from cnntrain.errors import CheckpointError
 
 
 def introduce(report: Report, run: Run, dataset, model: nn.Module, machine: Machine, clock: Clock, schedule) -> None:
@@ -28,7 +31,7 @@ def introduce(report: Report, run: Run, dataset, model: nn.Module, machine: Mach
     report.say(f"model    {type(model).__name__}: {count:,} parameters{chosen}")
     report.say(f"machine  {machine.describe()}")
     report.say(f"plan     {clock.total:,} steps of {clock.batch_size}, {clock.steps_per_epoch:,} an epoch")
-    for warning in [*dataset.warnings, *schedule.notes]:
+    for warning in [*run.remarks, *dataset.warnings, *schedule.notes]:
         report.warn(warning)
     if run.checkpoint:
         report.say(f"resumed  from step {run.checkpoint.meta['step']:,} of {clock.total:,}")
@@ -39,13 +42,16 @@ def finish(report: Report, run: Run, state: State, dataset, judge_on: Callable[.
     best = run.folder / "best.safetensors"
     metrics = {f"val/{name}": value for name, value in state.metrics.items()}
     model, chosen = state.average.model, f"last weights, step {state.step:,}"
-    if state.judge.best is not None and best.exists():
-        kept = checkpoint.read(best)
+    kept = _kept(best, report) if state.judge.best is not None else None
+    if kept is not None:
         model, chosen = copy.deepcopy(model), f"best weights, step {kept.meta['step']:,}"
         load_weights(model, kept.tensors, judged_prefix(kept.tensors), source=str(best))
         metrics = {f"val/{name}": value for name, value in kept.meta["metrics"].items()}
     interval = None
+    told = len(dataset.warnings)
     if dataset.test is not None:
+        for warning in dataset.warnings[told:]:  # the test part is read here for the first time
+            report.warn(warning)
         test = judge_on(model, dataset.test.to(state.device))
         report.test(state, test, dataset.classes)
         metrics |= {f"test/{name}": value for name, value in test.metrics.items()}
@@ -55,6 +61,15 @@ def finish(report: Report, run: Run, state: State, dataset, judge_on: Callable[.
     run.result = {"value": state.judge.best, "metrics": metrics, "step": state.step, "images_per_second": round(speed, 1)}
     _show(report, run, metrics, interval, chosen)
     return {**run.result, "folder": str(run.folder)}
+
+
+def _kept(best: Path, report: Report) -> checkpoint.Checkpoint | None:
+    """The best checkpoint; none if it is gone or damaged, which is said: no resume could mend it, and the last weights are there."""
+    try:
+        return checkpoint.read(best)
+    except CheckpointError as error:
+        report.warn(f"{error.what}: the last weights are judged in its place")
+        return None
 
 
 def _show(report: Report, run: Run, metrics: dict[str, float], interval: tuple[float, float] | None, chosen: str) -> None:
@@ -72,7 +87,8 @@ def _show(report: Report, run: Run, metrics: dict[str, float], interval: tuple[f
     report.say(f"run  {run.folder}")
     report.say("Next:")
     report.say("  tensorboard --logdir outputs")
-    report.say(f"  cnntrain evaluate checkpoint={run.folder}/{'best' if 'best' in chosen else 'last'}.safetensors{run.trust}")
+    judged = run.folder / f"{'best' if 'best' in chosen else 'last'}.safetensors"
+    report.say(f"  cnntrain evaluate {shlex.quote(f'checkpoint={judged}')}{run.trust}")
     report.say("  cnntrain -m optimizer.lr=0.01,0.03,0.1 seed=1,2,3")
 
 

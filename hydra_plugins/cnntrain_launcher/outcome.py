@@ -1,5 +1,6 @@
 """How a job ended: from its exit code, what it wrote, and what must be written for one that could not."""
 
+import contextlib
 import json
 import math
 import signal
@@ -7,6 +8,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from cnntrain.engine.storage import write_text
 
 
 class Outcome(NamedTuple):
@@ -35,10 +38,13 @@ def outcome_of(
             error = f"killed by {signal.Signals(-code).name}"
         else:
             error = _last_error(folder / "console.log") or f"ended with exit code {code}"
-        if status.get("state") not in ("failed", "interrupted"):
-            with open(folder / "train.log", "a") as log:
-                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} error: {error}\n")
-            (folder / "status.json").write_text(json.dumps({**status, "state": "failed", "code": code, "error": error}) + "\n")
+        said = status.get("state") in ("failed", "interrupted")
+        with contextlib.suppress(OSError):  # its disk may be what ended the job; the table says so in any case
+            if timeout or not said:
+                with open(folder / "train.log", "a") as log:
+                    log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} error: {error}\n")
+            if not said:
+                write_text(folder / "status.json", json.dumps({**status, "state": "failed", "code": code, "error": error}) + "\n")
     value = status.get("value")
     return Outcome(
         number,

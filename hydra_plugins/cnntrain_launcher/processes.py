@@ -1,5 +1,6 @@
 """Processes for jobs: forked from a parent that has imported what they need, or started afresh; watched, timed, stopped."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -11,7 +12,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-_GRACE = 20.0  # seconds between asking a job to stop and stopping it
+from cnntrain.data.storage import end_with
+
+_GRACE = 60.0  # seconds between asking a job to stop, which is at the end of a step and a save, and stopping it
 
 
 class Process:
@@ -34,12 +37,13 @@ class Process:
                 self.timed_out = True
                 self.stop()
             if self._kill_at is not None and now > self._kill_at:
-                self._signal(signal.SIGKILL)
+                self._kill()
         return self.code
 
     def stop(self) -> None:
         """Ask it to save and leave; if it does not, it is killed."""
-        self._signal(signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it has ended in between
+            os.kill(self.pid, signal.SIGTERM)  # not its data workers, which it needs to the end of the step
         self._kill_at = time.monotonic() + _GRACE
 
     def _look(self) -> None:
@@ -49,14 +53,12 @@ class Process:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             self.code = os.waitstatus_to_exitcode(status) if pid else None
         if self.code is not None and hasattr(os, "killpg"):
-            self._signal(signal.SIGKILL)  # its data workers, should it have left any
+            self._kill()  # its data workers, should it have left any
 
-    def _signal(self, number: int) -> None:
-        try:
-            # A job leads its own group, and its data workers belong to it.
-            os.killpg(self.pid, number) if hasattr(os, "killpg") else os.kill(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass  # it has ended in between
+    def _kill(self) -> None:
+        """Kill it and its data workers: a job leads its own group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # they have ended in between
+            os.killpg(self.pid, signal.SIGKILL) if hasattr(os, "killpg") else os.kill(self.pid, signal.SIGTERM)
 
 
 def can_fork() -> bool:
@@ -79,9 +81,9 @@ def fork(work: Callable[[], int], *, console: Path, environment: Mapping[str, st
     code = 1
     try:
         os.setsid()
-        _end_with(parent)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        end_with(parent, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)  # until the job takes them over
         _redirect(console)
         os.environ.update(environment)
         code = work()
@@ -142,15 +144,3 @@ def _redirect(console: Path) -> None:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
-
-
-def _end_with(parent: int) -> None:
-    """Let the kernel send SIGTERM when the parent is gone, even if it was killed."""
-    import ctypes
-
-    try:
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-    except (OSError, AttributeError):
-        return
-    if os.getppid() != parent:
-        os._exit(128 + signal.SIGTERM)

@@ -4,7 +4,7 @@ from fake_verb import lay_out
 from cnntrain.config import find
 from cnntrain.config.compose import Composer, searched, session
 from cnntrain.config.quote import literal, quote
-from cnntrain.config.run_folder import create, job_name
+from cnntrain.config.run_folder import create, job_name, refuse_results
 from cnntrain.errors import CheckpointError, ConfigError
 
 GLOBAL = "# @package _global_\n"
@@ -183,8 +183,10 @@ def test_run_folders_are_created_exclusively(tmp_path):
     assert create(path, given=False) == path
     assert create(path, given=False) == path.with_name("run_2")
     mine = create(tmp_path / "mine", given=True)
+    refuse_results(create(mine, given=True))
+    (mine / "config.yaml").write_text("")
     with pytest.raises(CheckpointError, match="holds a run already"):
-        create(mine, given=True)
+        refuse_results(mine)
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="cannot be created"):
         create(tmp_path / "file" / "run", given=False)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from data.pictures import make_folder, noise, save
 
-from cnntrain.data import cache
+from cnntrain.data import cache, decoding
 from cnntrain.data.cache import examine, remember
 from cnntrain.data.decode import Rules, decode, pillow_rules
 from cnntrain.data.scan import scan
@@ -32,7 +32,7 @@ def decoded(monkeypatch):
         names.append(os.path.basename(path))
         return decode(path, rules)
 
-    monkeypatch.setattr(cache, "decode", counting)
+    monkeypatch.setattr(decoding, "decode", counting)
     return names
 
 
@@ -104,7 +104,7 @@ def test_a_killed_build_leaves_nothing_that_counts(root, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "_decode_all", killed)
+        patch.setattr(cache, "decode_all", killed)
         with pytest.raises(KeyboardInterrupt):
             look(root, tmp_path)
     assert not list((tmp_path / "cache").glob("*partial*"))
@@ -150,8 +150,8 @@ def test_a_check_alone_keeps_no_pixels(root, tmp_path, decoded):
 def test_processes_give_the_same_pixels_as_none(root, tmp_path, monkeypatch):
     (root / "b" / "1.png").write_bytes(b"no picture")
     plain = look(root, tmp_path)
-    monkeypatch.setattr(cache, "FEW", 0)
-    monkeypatch.setattr(cache, "CHUNK", 2)
+    monkeypatch.setattr(decoding, "FEW", 0)
+    monkeypatch.setattr(decoding, "CHUNK", 2)
     shared = examine(scan(root).parts["train"], RULES, folder=tmp_path / "other", keep=True, workers=2)
     assert np.array_equal(shared.pixels, plain.pixels) and shared.unreadable == plain.unreadable == {4: plain.unreadable[4]}
 
@@ -176,14 +176,14 @@ def test_what_was_computed_of_a_part_is_remembered_until_it_changes(root, tmp_pa
 BUILD = """
 import os, sys, time
 from pathlib import Path
-from cnntrain.data import cache
+from cnntrain.data import cache, decoding
 from cnntrain.data.decode import Rules, decode
 from cnntrain.data.scan import scan
 def slowly(path, rules):
     print(os.path.basename(path), flush=True)
     time.sleep(float(sys.argv[3]))
     return decode(path, rules)
-cache.decode = slowly
+decoding.decode = slowly
 found = cache.examine(scan(Path(sys.argv[1])).parts["train"], Rules(8), folder=Path(sys.argv[2]), keep=True, workers=0)
 print("sum", int(found.pixels.astype(int).sum()))
 """
@@ -229,11 +229,11 @@ def test_the_note_says_in_words_what_it_belongs_to(root, tmp_path):
 ORPHANS = """
 import sys, time
 from pathlib import Path
-from cnntrain.data import cache
+from cnntrain.data import cache, decoding
 from cnntrain.data.decode import Rules
 from cnntrain.data.scan import scan
-cache.FEW, cache.CHUNK = 0, 1
-cache.decode = lambda path, rules: (print(__import__("os").getpid(), flush=True), time.sleep(1 if "1" in path else 0.01), (0, False))[2]
+decoding.FEW, decoding.CHUNK = 0, 1
+decoding.decode = lambda path, rules: (print(__import__("os").getpid(), flush=True), time.sleep(1 if "1" in path else 0.01), (0, False))[2]
 cache.examine(scan(Path(sys.argv[1])).parts["train"], Rules(8), folder=Path(sys.argv[2]), keep=True, workers=2)
 """
 

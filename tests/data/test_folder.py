@@ -64,7 +64,7 @@ def test_raise_names_the_first_ten_and_counts_them(tmp_path):
     with pytest.raises(DataError) as caught:
         _ = data.train
     text = str(caught.value)
-    assert text.startswith("12 of 18 pictures of train cannot be read: a/0.png (no picture")
+    assert text.startswith("12 of 18 pictures of train cannot be read: a/0.png, a/2.png, a/4.png, a/6.png, a/8.png (no picture")
     assert "a/9.png (an empty file) and 2 more" in text and "data.on_error=skip" in text and "a/10.png" not in text
 
 

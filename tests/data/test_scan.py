@@ -86,7 +86,7 @@ def test_hidden_names_are_ignored_and_other_files_counted(tmp_path):
     found = scan(tmp_path)
     assert found.classes == ["a", "b"] and len(found.parts["train"].files) == 2
     assert found.warnings == [
-        f"{tmp_path}: 2 file(s) that are no pictures, left out",
+        f"{tmp_path}: 2 file(s) that are no pictures (1 .txt, 1 pipes), left out",
         f"{tmp_path}: 1 picture(s) beside the class folders, left out",
     ]
 
@@ -109,7 +109,7 @@ def test_each_real_file_counts_once_whatever_links_lead_to_it(tmp_path):
 def test_a_picture_in_train_and_test_is_told(tmp_path):
     make_folder(tmp_path, {"train/a": 1, "train/b": 1, "test/a": 1, "test/b": 1})
     (tmp_path / "test" / "a" / "copy.png").symlink_to(tmp_path / "train" / "a" / "0.png")
-    assert scan(tmp_path).warnings == [f"{tmp_path}: 1 file(s) of train that are also in val or test"]
+    assert scan(tmp_path).warnings == ["1 file(s) of test are also in train: test/a/copy.png is train/a/0.png"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_picture_in_train_and_test_is_told(tmp_path):
         ({"": 2}, "has 2 pictures but no folders"),
         ({"a": 1}, r"has one class only \(a\)"),
         ({"train/a": 1}, r"has one class only \(a\)"),
-        ({"a": 1, "b": 0}, "no pictures in class folder b"),
+        ({"a": 1, "b": 0}, "1 of 2 class folders of train have no picture in them: b"),
         ({"test/a": 1, "test/b": 1, "cats": 1}, "stands without a folder train beside it"),
     ],
 )

@@ -111,7 +111,7 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
     else:
         monkeypatch.setattr(os, call, fail)
         if call == "link":
-            monkeypatch.setattr("shutil.copyfile", fail)
+            monkeypatch.setattr("shutil.copyfileobj", fail)
     with pytest.raises(OSError, match="No space"):
         checkpoint.write(last, {"a": torch.ones(1)}, {"step": 2}, keep=previous)
     monkeypatch.undo()

@@ -73,13 +73,19 @@ def test_other_data_are_mapped_by_the_classes_names(stored, reordered):
 
 
 @pytest.mark.parametrize(
-    "names", [["class0", "class1", "class2", "class3", "class4", "class5", "dog"], [f"class{k}" for k in range(8)], ["class0"]]
+    "names", [["class0", "class1", "class2", "class3", "class4", "class5", "dog"], [f"class{k}" for k in range(8)], ["class6", "dog"]]
 )
 def test_other_classes_are_an_error_that_says_both(stored, reordered, names):
     with pytest.raises(DataError) as caught:
         evaluate(checkpoint=stored[0], machine=MACHINE, data=reordered(names))
     assert f"{len(names)} classes" in caught.value.what and "the checkpoint 7" in caught.value.what
     assert "dog" not in names or ("dog" in caught.value.what and "class6" in caught.value.what)
+
+
+def test_classes_that_the_data_lack_are_told_and_the_others_keep_their_numbers(stored, reordered, capsys):
+    result = evaluate(checkpoint=stored[0], machine=MACHINE, data=reordered(["class5", "class2"]))
+    assert "note: reordered lacks 5 of the checkpoint's 7 classes: class0, class1, class3, class4, class6" in capsys.readouterr().out
+    assert [entry["name"] for entry in result["classes"] if entry["count"]] == ["class2", "class5"]
 
 
 @pytest.mark.parametrize(
