@@ -39,9 +39,7 @@ def translate(error: BaseException, choices: Mapping[str, str], files: Files) ->
             return _word(link)
         if isinstance(link, MissingConfigException):
             return _missing_file(link, files)
-        if isinstance(link, RecursionError) and any(
-            "defaults_list" in frame.filename for frame in traceback.extract_tb(link.__traceback__)
-        ):
+        if isinstance(link, RecursionError) and any("defaults_list" in at.filename for at in traceback.extract_tb(link.__traceback__)):
             return ConfigError("a defaults list leads back to its own file", where=_circle(files), fix="remove that entry of defaults")
         if isinstance(link, RecursionError):
             return ConfigError("an interpolation goes round in a circle", fix="let no ${key} lead back to itself")

@@ -48,7 +48,7 @@ def examine(part: Part, rules: Rules, *, folder: Path, keep: bool, workers: int,
         if known is None or (keep and not _is_whole(store, part, rules)):
             known = {"listing": part.digest, "root": str(part.root), "rules": asdict(rules)}
             _build(known, part, rules, note, store if keep else None, workers, timeout)
-        pixels = np.load(store, mmap_mode="c") if keep else None
+        pixels = np.load(store, mmap_mode="c", allow_pickle=False) if keep else None
     return Examined(pixels, {int(row): reason for row, reason in known["unreadable"]}, known["several"])
 
 
@@ -100,7 +100,7 @@ def _shape(part: Part, rules: Rules) -> tuple[int, int, int, int]:
 
 def _is_whole(store: Path, part: Part, rules: Rules) -> bool:
     try:
-        return np.load(store, mmap_mode="r").shape == _shape(part, rules)
+        return np.load(store, mmap_mode="r", allow_pickle=False).shape == _shape(part, rules)
     except (OSError, ValueError, EOFError):
         return False
 

@@ -119,7 +119,7 @@ def _in_processes(part: Part, rules: Rules, store: Path | None, workers: int, ti
 
 
 def _map(store: Path | None) -> np.ndarray | None:
-    return None if store is None else np.load(store, mmap_mode="r+")
+    return None if store is None else np.load(store, mmap_mode="r+", allow_pickle=False)
 
 
 _TASK: list[Task] = []  # of a decoding process

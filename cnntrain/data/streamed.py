@@ -75,11 +75,16 @@ def _as_is(batch: object) -> object:
     return batch
 
 
+# Whoever ends a run often signals its whole group, and the run needs its data to the end of the step: workers take none of these.
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+
+
 def _begin(worker: int) -> None:
     be_a_worker()
-    for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):
-        if hasattr(signal, name):  # whoever ends a run often signals its whole group, and the run needs its data to the end of the step
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     for name in ("SIGSEGV", "SIGBUS"):
         if hasattr(signal, name):  # torch's own handlers write to the terminal, with a zero byte; the main process says it in words
             signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -227,10 +232,23 @@ class StreamedSplit:
             multiprocessing_context="fork" if "fork" in multiprocessing.get_all_start_methods() else None,
         )
         # torch's iterator sets a handler that raises wherever the main thread happens to be when a worker dies; _watching takes its place.
-        with _handling_deaths(None), warnings.catch_warnings():
+        with _handling_deaths(None), _unsignalled(), warnings.catch_warnings():
             # The children run Pillow and numpy alone, so threads of the parent that they lack cannot matter.
             warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
             return iter(loader)
+
+
+@contextmanager
+def _unsignalled() -> Iterator[None]:
+    """No signal that ends the run is taken within the block, but after it; processes that begin here inherit that, up to :func:`_begin`."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

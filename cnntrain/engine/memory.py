@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cnntrain.engine.allocator import keeping_freed_memory
 from cnntrain.engine.inputs import Normalise
 from cnntrain.engine.machine import first_line, is_out_of_memory
 from cnntrain.engine.precision import Precision
@@ -75,7 +74,7 @@ class Trial:
 
     def largest(self, size: int) -> int | None:
         """The first of ``size`` / 2, / 4 … that fits; 0 if not even one sample does, None if that cannot be found out."""
-        with suppress(Exception), self._untouched(), keeping_freed_memory():  # as in training: what is kept may lie in pieces
+        with suppress(Exception), self._untouched():
             while size > 1:
                 size //= 2
                 self._release()
@@ -102,7 +101,8 @@ class Trial:
         images = torch.zeros(self.batch_size, *self.shape, device=self.machine.device)  # as floats, which augmentation makes of them
         inputs = self.normalise(images)
         targets = self.objective.targets(torch.zeros(self.batch_size, dtype=torch.int64, device=self.machine.device))
-        for part in (slice(size), slice(size, 2 * size))[: self.batch_size // size]:  # the second adds its gradients to the first one's
+        some = size + size // 4  # to spare: in the run that follows free memory lies in other pieces
+        for part in (slice(some), slice(-some, None))[: self.batch_size // size]:  # the second adds its gradients to the first one's
             with self.machine.autocast():
                 loss, _ = self.objective(self.model, inputs[part], targets[part])
             loss.backward()

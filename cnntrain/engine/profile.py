@@ -132,7 +132,7 @@ class Profile(NoProfile):
         kinds = [torch.profiler.ProfilerActivity.CPU] + [torch.profiler.ProfilerActivity.CUDA] * (self._device.type == "cuda")
         before = max(1, min(UNTRACED, steps // 2))
         schedule = torch.profiler.schedule(wait=before - 1, warmup=1, active=TRACED, repeat=1)
-        return torch.profiler.profile(activities=kinds, schedule=schedule, on_trace_ready=write)
+        return torch.profiler.profile(activities=kinds, schedule=schedule, on_trace_ready=write, acc_events=True)  # else torch 2.11 warns
 
     def _watch(self, **acts: Any) -> dict[str, Any]:
         return {name: _Watched(act, self, ACTS[name]) if name in ACTS else act for name, act in acts.items()}

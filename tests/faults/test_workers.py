@@ -146,8 +146,8 @@ FAULTS = {
     "a hang": (None, lambda: time.sleep(1000), "reading .*png gave nothing for 0.5 s"),
     "a stopped worker": (None, lambda: os.kill(os.getpid(), signal.SIGSTOP), "reading .*png gave nothing for 0.5 s"),
     "no memory": (None, lambda: bytearray(1 << 50), "png cannot be read: MemoryError"),
-    "a /dev/shm of 4 kB": (lambda: small_shared_memory("4k"), None, "/dev/shm"),
-    "a /dev/shm of 100 kB": (lambda: small_shared_memory("100k"), None, "/dev/shm"),
+    "a /dev/shm of 4 kB": (lambda: small_shared_memory("4k"), None, "/dev/shm|shared memory"),
+    "a /dev/shm of 100 kB": (lambda: small_shared_memory("100k"), None, "/dev/shm|shared memory"),
     **{f"{left} more open files": (lambda left=left: few_files(left), None, "open files") for left in (0, 8)},
     "a batch that cannot be sent": (nothing_can_be_sent, None, "cannot send its batch: .*open files"),
 }
