@@ -221,6 +221,34 @@ def test_a_signal_to_the_whole_group_saves_first(make, whole, tmp_path, fault, n
     fault("G4", f"{number.name} to the run and its workers")
 
 
+def test_a_signal_to_the_whole_group_while_workers_start(make, whole, tmp_path, fault):
+    """They have not yet come to where they could say that they leave it to the run."""
+
+    def work():
+        from cnntrain.data import streamed
+
+        begin, start, sent = streamed._begin, streamed.StreamedSplit._start, []
+
+        def slow(worker):
+            time.sleep(0.3)
+            begin(worker)
+
+        def starting(self, *args):
+            batches = start(self, *args)
+            if not sent:
+                sent.append(os.killpg(0, signal.SIGTERM))
+            return batches
+
+        streamed._begin, streamed.StreamedSplit._start = slow, starting
+        return composed.main(make(), tmp_path / "run")
+
+    ended = forked.run(work, tmp_path / "log")
+    assert ended.code == 143 and "stopped the run after step 1; its state is saved" in ended.output, ended.output
+    again = forked.run(lambda: composed.main(make(), tmp_path / "run", again=True), tmp_path / "2")
+    assert again.code == 0 and fingerprint(tmp_path / "run") == whole, again.output
+    fault("G4", "SIGTERM to the run and its starting workers")
+
+
 @pytest.mark.parametrize("hanging", [False, True], ids=["reading", "hanging"])
 def test_workers_go_with_a_killed_run(make, tmp_path, fault, hanging):
     """At once, even one that hangs in the system's read."""
