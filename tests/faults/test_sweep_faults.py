@@ -144,7 +144,7 @@ def test_nine_failures_in_one_sweep(place, alone, fault):
         assert re.fullmatch(last, ended.output.rstrip().splitlines()[-1])
     finally:
         if "full" in how:
-            subprocess.run(["umount", os.environ["FULL"]], capture_output=True, check=False)
+            subprocess.run(["umount", "--lazy", os.environ["FULL"]], capture_output=True, check=False)
     assert fingerprint(folder_of("fine")) == fingerprint(folder_of("fine2")) == alone
 
     Path("BROKEN").unlink()
