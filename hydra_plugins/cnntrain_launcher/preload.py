@@ -19,8 +19,7 @@ def import_what_they_need(recipes: Sequence["Recipe"]) -> None:
     import PIL.Image
     import PIL.ImageDraw
     import PIL.ImageFont
-    import safetensors.torch  # noqa: F401 (these are for the children)
-    import tensorboard.plugins.hparams.metadata  # noqa: F401
+    import tensorboard.plugins.hparams.metadata  # noqa: F401 (these are for the children)
     import torch
     import torch.utils.tensorboard
 

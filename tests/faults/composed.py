@@ -14,11 +14,16 @@ DATA = "data=synthetic data.size=16 data.channels=1 data.samples=80 data.test_sa
 SMALL = [*RUN, *DATA]  # two epochs of five steps
 
 
-def composed(*words: str, base: list[str] = SMALL) -> Job:
-    """The checked job of ``cnntrain BASE WORDS``."""
+def composition(*words: str) -> compose.Composed:
+    """What ``cnntrain WORDS`` composes, unchecked."""
     folders = find.led_by(find.folders(None), "train")
     with compose.session(folders):
-        made = compose.Composer("train", folders)([*base, *words])
+        return compose.Composer("train", folders)(list(words))
+
+
+def composed(*words: str, base: list[str] = SMALL) -> Job:
+    """The checked job of ``cnntrain BASE WORDS``."""
+    made = composition(*base, *words)
     job = Job.of(made.tree, files=made.files)
     import_what_they_need([job.recipe])
     importlib.import_module("cnntrain.task.resume")

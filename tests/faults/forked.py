@@ -1,6 +1,5 @@
 """A process to break: a fork of this one, which has imported torch already (0.15 s instead of 4)."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -9,6 +8,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+from cnntrain.data.storage import end_with
 
 
 class Ended(NamedTuple):
@@ -47,13 +48,14 @@ def start(work: Callable[[], int | None], console: Path) -> Child:
     """Run ``work`` in a fork; its result is the exit code (None: 0), an exception's is 1 with the traceback in ``console``."""
     sys.stdout.flush()
     sys.stderr.flush()
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return Child(pid, console)
     code = 1
     try:
         os.setsid()
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nothing outlives a test
+        end_with(parent, signal.SIGKILL)  # nothing outlives a test
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, 0)  # the test's own timeout is not the child's

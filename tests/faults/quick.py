@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from faults.composed import composition
 
-from cnntrain.config import compose, find, run_folder
+from cnntrain.config import run_folder
 from cnntrain.config.stored import read_config
 from cnntrain.job import Job
 from cnntrain.task.resume import resume
@@ -16,11 +17,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
 
 
-@functools.cache
-def _composed(words: tuple[str, ...]) -> Any:
-    folders = find.led_by(find.folders(None), "train")
-    with compose.session(folders):
-        return compose.Composer("train", folders)(list(words))
+_composition = functools.cache(composition)
 
 
 def _set(tree: dict[str, Any], word: str) -> None:
@@ -39,7 +36,7 @@ def _value(text: str) -> Any:
 def start(folder: str | Path, *words: str) -> dict[str, Any]:
     """``cnntrain WORDS hydra.run.dir=FOLDER``; words for a group (``optimizer=adam``) are composed, those for a key are laid over that."""
     groups = tuple(word for word in words if word.partition("=")[0] in GROUPS | {"data.root"})  # which has no default
-    made = _composed(groups)
+    made = _composition(*groups)
     tree = copy.deepcopy(dict(made.tree))
     for word in words:
         if word not in groups:

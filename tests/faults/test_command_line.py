@@ -4,14 +4,12 @@ import ast
 import math
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from faults.commands import Remembering, leaves, told
+from faults.commands import leaves, told
 
-from cnntrain.config import compose
-from cnntrain.job import Job
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 # What is written behind ``=``, and what it is.
 WRITTEN = {
@@ -122,20 +120,6 @@ def _of_each_key():
     """One bad value for every key of every option, another one for each."""
     for turn, leaf in enumerate(LEAVES):
         yield leaf, _bad(leaf)[turn % len(_bad(leaf))]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """An empty folder to work in, so that whatever is left behind is seen."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(compose, "Composer", Remembering)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-
-    def begin(job, *args, **kwargs):
-        raise AssertionError("it was accepted")
-
-    monkeypatch.setattr(Job, "call", begin)
 
 
 def refuse_each(injected, capsys, fault):

@@ -1,7 +1,6 @@
 """Row F2: every key of every verb and option misspelt, and words that stand in the wrong place: the right one is named."""
 
 import re
-import sys
 
 import pytest
 from faults.commands import SHIPPED, Remembering, leaves, told
@@ -11,7 +10,8 @@ from cnntrain.config.outline import read
 from cnntrain.config.words import leaves as paths_of
 from cnntrain.config.words import walk
 from cnntrain.errors import ConfigError
-from cnntrain.job import Job
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 LEAVES = leaves()
 MEANT = re.compile(r"did you mean ([^?]*)\?")
@@ -24,20 +24,6 @@ def slips(word: str) -> list[str]:
     doubled = [word[:i] + word[i] + word[i:] for i in places]
     swapped = [word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in places[1:-1]]
     return [wrong for wrong in dict.fromkeys(dropped + doubled + swapped) if wrong and wrong != word]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """An empty folder to work in, so that whatever is left behind is seen; no run begins."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(compose, "Composer", Remembering)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-
-    def begin(job, *args, **kwargs):
-        raise AssertionError("it was accepted")
-
-    monkeypatch.setattr(Job, "call", begin)
 
 
 def names(line: str) -> list[str]:
