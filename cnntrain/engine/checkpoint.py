@@ -12,6 +12,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -28,6 +29,7 @@ FORMAT = 1
 _MARK = b'"sha256":"'
 _BLANK = "0" * 64
 _CHUNK = 1 << 20
+_AHEAD = 64 << 20  # bytes that are written and not yet summed: copies of tensors, so that no second large model lies in memory
 MAX_HEADER = 4 << 20  # bytes, of 60 classes or of 100,000; JSON takes up to thirty times as much memory
 ANOTHER = "name another checkpoint, such as previous.safetensors beside it"
 _DTYPES = {
@@ -71,11 +73,17 @@ def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], *, keep:
         )
 
     def stream(file: BinaryIO) -> None:
-        digest = hashlib.sha256()
+        digest, waiting = hashlib.sha256(), 0
         parts = chain[bytes | memoryview]((struct.pack("<Q", len(text)), text), map(_bytes, stored.values()))
-        for part in parts:  # one tensor at a time, so that no second model lies in memory
-            file.write(part)
-            digest.update(part)
+        with ThreadPoolExecutor(1) as beside:  # the sum takes as long as the disk: one does not wait for the other
+            for part in parts:
+                summed, waiting = beside.submit(digest.update, part), waiting + len(part)
+                file.write(part)
+                if waiting > _AHEAD:
+                    summed.result()
+                    waiting = 0
+            file.flush()
+            os.fsync(file.fileno())
         file.seek(8 + text.index(_MARK) + len(_MARK))
         file.write(digest.hexdigest().encode())
 
