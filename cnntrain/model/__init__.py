@@ -8,6 +8,7 @@ signature names them: `in_channels: int`, `num_classes: int`, `image_size: int` 
   state dict, computes the same. (So a loader may set `pretrained: false`: a checkpoint needs no download.)
 - An image size that cannot work is a `ConfigError` when the net is built, if its layers' shapes depend on the size; it names the
   layer and the smallest size that works. Nets that fit any size are left to the run's dry pass.
+- `penalty()`, if there: a scalar of the weights that training adds to the mean loss (once a step, whatever the microbatch).
 - `self.choices: dict[str, str]`, if there, says what an "auto" (or a rule like it) chose.
 - It builds under `torch.device("meta")` too, without memory and without a download, as far as torch's own layers do.
 

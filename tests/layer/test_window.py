@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cnntrain.errors import ConfigError
-from cnntrain.layer.window import Window, final_map_size, output_size, padding_sides
+from cnntrain.layer.window import Window, final_map_size, output_size, padding_sides, span
 
 sizes, kernels, strides = st.integers(1, 40), st.integers(1, 12), st.integers(1, 5)
 
@@ -29,6 +29,40 @@ def test_numbers_as_torch_has_them(size, kernel, stride, padding):
         assert out == nn.Conv2d(1, 1, kernel, stride, padding, device="meta")(torch.empty(1, 1, size, size, device="meta")).shape[-1]
     else:
         assert out == 0
+
+
+@given(sizes, kernels, strides, st.integers(0, 6), st.integers(1, 4))
+def test_dilation_as_torch_has_it(size, kernel, stride, padding, dilation):
+    out = output_size(size, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+    wide = dilation * (kernel - 1) + 1
+    assert span(kernel, dilation) == wide
+    if size + 2 * padding < wide:
+        assert out == 0
+        return
+    assert out == (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    layer = nn.Conv2d(1, 1, kernel, stride, padding, dilation, device="meta")
+    assert out == layer(torch.empty(1, 1, size, size, device="meta")).shape[-1]
+
+
+@given(sizes, kernels, strides, st.integers(1, 4))
+def test_names_with_dilation(size, kernel, stride, dilation):
+    kind = {"kernel": kernel, "stride": stride, "dilation": dilation}
+    wide = span(kernel, dilation)
+    assert output_size(size, padding="same", **kind) == math.ceil(size / stride)
+    assert output_size(size, padding="valid", **kind) == max(math.ceil((size - wide + 1) / stride), 0)
+    assert output_size(size, padding="full", **kind) == math.ceil((size + wide - 1) / stride)
+    assert padding_sides("full", size=size, **kind) == (wide - 1, wide - 1)
+
+
+@given(sizes, kernels, strides, st.integers(0, 6))
+def test_rounding_up_as_torch_has_it(size, kernel, stride, padding):
+    padding = min(padding, kernel // 2)  # torch allows a pool no more
+    out = output_size(size, kernel=kernel, stride=stride, padding=padding, ceil=True)
+    try:
+        expected = nn.MaxPool2d(kernel, stride, padding, ceil_mode=True)(torch.zeros(1, size, size)).shape[-1]
+    except RuntimeError:
+        expected = 0
+    assert out == expected
 
 
 @given(sizes, kernels)
@@ -52,3 +86,7 @@ def test_final_map_size():
         final_map_size(15, lambda _: windows, net="Net")
     with pytest.raises(ConfigError, match="layer conv2 has a 5x5 window, its map is 3x3"):
         final_map_size(10, lambda _: windows, net="Net")
+    dilated = [Window("fc6", 3, padding=2, dilation=6)]
+    with pytest.raises(ConfigError, match="layer fc6 has a 13x13 window, its map is 8x8.*at least 9x9"):
+        final_map_size(8, lambda _: dilated, net="Net")
+    assert final_map_size(3, lambda _: [Window("pool1", 4, 2, ceil=True)], net="Net") == 1
