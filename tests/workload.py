@@ -92,6 +92,7 @@ def train(folder, *, optimizer="sgd", average="none", microbatch=None, clip=None
             average=make_average(average, model, clock),
             scaler=stepper.scaler,
             judge=stopping(larger_is_better=True, patience=patience),
+            means=Classification.means,
         )
         if checkpoint:
             state.restore(checkpoint, clock)
@@ -117,9 +118,7 @@ def train(folder, *, optimizer="sgd", average="none", microbatch=None, clip=None
         fit(
             state,
             train=TrainBatches(train_split, clock, draws, augmentation),
-            validate=lambda judged: (
-                evaluate(judged, val_split, objective=goal, normalise=normalise, machine=machine, num_classes=CLASSES) if val else None
-            ),
+            validate=lambda judged: evaluate(judged, val_split, objective=goal, normalise=normalise, machine=machine) if val else None,
             augmentation=augmentation,
             draws=draws,
             normalise=normalise,

@@ -50,7 +50,8 @@ class Composed(NamedTuple):
     @property
     def choices(self) -> dict[str, Any]:
         """The option that each group has, by group."""
-        return {key.split("@")[0]: value for key, value in self.config.hydra.runtime.choices.items()}
+        choices = self.config.hydra.runtime.choices
+        return {key.split("@")[0]: value for key, value in sorted(choices.items(), key=lambda item: "@" not in item[0])}
 
     def setting(self, key: str) -> str:
         """A resolved value below ``hydra``, such as ``run.dir``.

@@ -25,7 +25,7 @@ FACTS: dict[str, tuple[str, ...]] = {
     "loss": ("class_counts",),
     "optimizer": ("params",),
     "schedule": ("clock", "lr"),
-    "objective": ("loss", "num_classes"),
+    "objective": ("loss", "num_classes", "mean", "std"),
     "weights": ("model", "inputs"),
     "machine": (),
     "report": ("run", "clock", "schedule"),
@@ -37,7 +37,7 @@ FACTS: dict[str, tuple[str, ...]] = {
 TASK_FACTS: dict[str, tuple[str, ...]] = {"resume": ("config", "changes", "command", "lock")}
 _ANY_TASK = ("run",)
 _SOURCES = {
-    **dict.fromkeys(("in_channels", "num_classes", "image_size", "class_counts"), "from the data"),
+    **dict.fromkeys(("in_channels", "num_classes", "image_size", "class_counts", "mean", "std"), "from the data"),
     "seed": "from the key seed",
     "params": "from the model and weights",
     "clock": "from epochs, batch_size and the data",

@@ -23,8 +23,8 @@ class NoBoard:
     def histograms(self, model: nn.Module, step: int) -> None:
         """The weights of every layer."""
 
-    def settings(self, settings: dict[str, Any]) -> None:
-        """The run's hyper-parameters."""
+    def settings(self, settings: dict[str, Any], figures: list[str]) -> None:
+        """The run's hyper-parameters, beside these figures."""
 
     def cut_back(self, step: int) -> None:
         """Take back what was said of the steps after ``step``."""
@@ -90,12 +90,12 @@ class Board(NoBoard):
 
         self._try(write)
 
-    def settings(self, settings: dict[str, Any]) -> None:
-        """The run's hyper-parameters, in the run itself: ``SummaryWriter.add_hparams`` would open an extra one."""
+    def settings(self, settings: dict[str, Any], figures: list[str]) -> None:
+        """The run's hyper-parameters, beside these figures, in the run itself: ``SummaryWriter.add_hparams`` would open an extra one."""
         from torch.utils.tensorboard.summary import hparams
 
         plain = {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()}
-        names = ("val/accuracy", "val/loss", "test/accuracy", "epoch/loss")
+        names = [f"val/{name}" for name in figures] + [f"test/{name}" for name in figures if name != "loss"] + ["epoch/loss"]
         summaries = hparams(plain, dict.fromkeys(names, 0.0))
         self._try(lambda: [self.writer.file_writer.add_summary(summary) for summary in summaries])
 

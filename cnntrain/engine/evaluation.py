@@ -1,26 +1,54 @@
-"""Judging a model on a split: every sample once, in the split's order, and nothing about the model changed."""
+"""Judging a model on a split: every sample once, in the split's order, and nothing about the model changed.
 
-from collections.abc import Callable, Iterator
+By what it is judged is the objective's business (see ``cnntrain/objective``).
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from cnntrain.engine.inputs import Normalise, Split
 from cnntrain.engine.machine import Machine
-from cnntrain.engine.metrics import Evaluation, collect, judge
 from cnntrain.engine.views import Views, averaged
 from cnntrain.errors import DataError
 
 
+class Evaluation(Protocol):
+    """What an objective says of a model on a split; ``len`` is the number of samples."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """By name; ``loss`` is among them."""
+        ...
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of its first figure, if it has one."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def describe(self, classes: Sequence[str]) -> dict[str, Any]:
+        """All that there is to say, as plain values."""
+        ...
+
+    def show(self, board: Any, part: str, classes: Sequence[str], step: int) -> None:
+        """Show on the board what is best seen."""
+        ...
+
+
 class Objective(Protocol):
-    """What evaluation asks of an objective (see ``cnntrain/objective``): ``loss``, logits and targets (B,K) to the samples' losses (B,)."""
+    """What evaluation asks of an objective."""
 
-    loss: Callable[[Tensor, Tensor], Tensor]
+    def judge(self, outputs: Tensor, inputs: Tensor, labels: Tensor, *, seen: int) -> Any:
+        """What is kept of a batch, on the device; there were ``seen`` samples before it."""
+        ...
 
-    def targets(self, labels: Tensor) -> Tensor:
-        """Class probabilities (B,K) of labels (B,)."""
+    def evaluation(self, judged: list[Any]) -> Evaluation:
+        """What is said of all batches together."""
         ...
 
 
@@ -31,13 +59,12 @@ def evaluate(
     objective: Objective,
     normalise: Normalise,
     machine: Machine,
-    num_classes: int,
     batch_size: int = 256,
     tta: Views = "none",
 ) -> Evaluation:
     """Judge a model, already placed on its machine, on all samples of a split, each by the views that ``tta`` names.
 
-    The result does not depend on the batch size (but for what the kernels themselves round), the loss and the accuracy are a plain loop's.
+    The result does not depend on the batch size (but for what the kernels themselves round).
     The host waits for the device once, at the end.
 
     Raises:
@@ -45,16 +72,18 @@ def evaluate(
     """
     if len(split) == 0:
         raise DataError("There is no picture to evaluate on", fix="choose another split, e.g. split=val")
-    figures = []
+    judged: list[Any] = []
+    seen = 0
     # no_grad, not inference_mode: what a module may store in its first pass must still serve in training.
     with evaluating(model), torch.no_grad():
         for images, labels, _ in split.fetch(iter(torch.arange(len(split)).split(batch_size))):
             labels = labels.to(machine.device, non_blocking=True)
             inputs = normalise(images)
             with machine.autocast():
-                logits = averaged(model, inputs, tta)  # in float32: as in training, the loss is taken in full precision
-            figures.append(judge(logits, labels, objective.loss(logits, objective.targets(labels))))
-    evaluation = Evaluation(collect(figures), num_classes)
+                outputs = averaged(model, inputs, tta)  # in float32: as in training, the loss is taken in full precision
+            judged.append(objective.judge(outputs, inputs, labels, seen=seen))
+            seen += len(labels)
+    evaluation = objective.evaluation(judged)
     assert len(evaluation) == len(split), f"{len(evaluation)} samples were fetched of a split of {len(split)}"
     return evaluation
 

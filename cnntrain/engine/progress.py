@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Mapping
 from typing import Literal
 
 from rich.console import Console
@@ -11,6 +12,9 @@ from rich.table import Table
 
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.terminal import console
+
+# How a figure beside the loss is written: factor and unit, by its name. Others are in metrics.jsonl and TensorBoard alone.
+UNITS = {"accuracy": (100.0, "%"), "psnr": (1.0, "dB")}
 
 
 class Progress:
@@ -68,12 +72,18 @@ class Progress:
         words = [f"epoch {epoch:>{len(str(self.clock.num_epochs))}}/{self.clock.num_epochs}"]
         for part, name in (("epoch", "train"), ("val", "val")):
             if f"{part}/loss" in row:
-                words.append(f"{name} {row[f'{part}/loss']:.4f} {100 * row[f'{part}/accuracy']:6.2f} %")
+                words.append(" ".join([name, f"{row[f'{part}/loss']:.4f}", *figures(row, part)]))
         if "speed/images_per_second" in row:
             words.append(f"{row['speed/images_per_second']:,.0f} img/s")
         line = "  ".join(words) + ("  best" if best else "")  # within 80 columns up to epoch 100/100
         self.line(line)
         return line
+
+
+def figures(row: Mapping[str, float], part: str) -> list[str]:
+    """The figures of a part that have a unit, in words: `` 97.50 %``."""
+    known = ((f"{part}/{name}", factor, unit) for name, (factor, unit) in UNITS.items())
+    return [f"{factor * row[key]:6.2f} {unit}" for key, factor, unit in known if key in row]
 
 
 def as_text(table: Table) -> str:

@@ -97,7 +97,7 @@ class Report:
             self.board.pictures("train/augmented", images[: self.images], 0)
 
     def training(self, state: State, values: dict[str, float], norm: Tensor) -> None:
-        """Loss and accuracy since the last report, this step's hyper-parameters, gradient norm and speed.
+        """The figures since the last report, this step's hyper-parameters, gradient norm and speed.
 
         TensorBoard gets what the schedule gave every step since the last report: it is a function that can be asked again.
         """
@@ -137,14 +137,14 @@ class Report:
     def test(self, state: State, evaluation: Evaluation, classes: list[str]) -> None:
         """The one look at the test set."""
         self._write(state.step, {f"test/{name}": value for name, value in evaluation.metrics.items()})
-        self.board.confusion("test/confusion", evaluation.confusion, classes, state.step)
+        evaluation.show(self.board, "test", classes, state.step)
 
     def end(self, state: State, settings: dict[str, Any], classes: list[str]) -> float:
-        """Give TensorBoard the hyper-parameters and the best evaluation's confusion; returns the run's training images/s."""
+        """Show the best evaluation and the hyper-parameters in TensorBoard; returns the run's training images/s."""
         self.progress.stop()
         if self._best is not None:
-            self.board.confusion("val/confusion", self._best.confusion, classes, state.step)
-        self.board.settings(settings)
+            self._best.show(self.board, "val", classes, state.step)
+        self.board.settings(settings, list(state.means))
         return self._speed().get("speed/images_per_second", 0.0)
 
     def pace(self) -> str:

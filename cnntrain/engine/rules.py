@@ -20,7 +20,8 @@ from cnntrain.engine.window import Window
 # The result is like the first argument.
 _LIKE_FIRST = frozenset(
     "relu sigmoid tanh gelu silu elu selu celu leaky_relu hardswish hardtanh hardsigmoid mish softplus log_sigmoid_forward "
-    "abs neg exp log sqrt rsqrt reciprocal square sign sin cos erf clamp clamp_min clamp_max _softmax _log_softmax clone bernoulli".split()
+    "abs neg exp log sqrt rsqrt reciprocal square sign sin cos erf clamp clamp_min clamp_max _softmax _log_softmax clone bernoulli "
+    "empty_like".split()
 )
 # The result is as large as all arguments together, broadcast.
 _BROADCAST = frozenset("add sub rsub mul div maximum minimum pow".split())
@@ -49,7 +50,7 @@ def _product(args: Any) -> Tensor:
 
 
 def _mean(args: Any) -> Tensor:
-    """``mean(input, dim, keepdim)``."""
+    """``mean(input, dim, keepdim)``, ``sum(input, dim, keepdim)``."""
     values, dims = args[0], [d % args[0].dim() for d in (args[1] or range(args[0].dim()))]
     keep = len(args) > 2 and args[2]
     return values.new_empty([1 if d in dims else n for d, n in enumerate(values.shape) if keep or d not in dims])
@@ -64,12 +65,22 @@ def _joined(args: Any) -> Tensor | None:
     return tensors[0].new_empty([*shapes[0][:dim], sum(s[dim] for s in shapes), *shapes[0][dim + 1 :]])
 
 
+def _mirrored(args: Any) -> Tensor | None:
+    """``reflection_pad2d(input, (left, right, top, bottom))``."""
+    images, (left, right, top, bottom) = args
+    height, width = images.shape[-2:]
+    if max(left, right) >= width or max(top, bottom) >= height:
+        return None  # torch says what is wrong
+    return images.new_empty([*images.shape[:-2], height + top + bottom, width + left + right])
+
+
 _RULES: dict[str, Callable[[Any], Any]] = {
     "native_batch_norm": _normalised,
     "native_dropout": _dropped,
     "addmm": _product,
     "mm": _product,
     "cat": _joined,
+    "reflection_pad2d": _mirrored,
 }
 
 
@@ -129,7 +140,7 @@ def outcome(name: str, args: Any, kwargs: Any, window: Window | None) -> Any:
         return _windowed(name, args, window)
     if name in _RULES:
         return _RULES[name](args)
-    if name == "mean" and len(args) > 1:
+    if name in ("mean", "sum") and len(args) > 1:
         return _mean(args)
     if name in _LIKE_FIRST:
         return first.new_empty(first.shape)

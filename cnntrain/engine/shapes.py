@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ class Layer:
     dense_multiply_adds: int  # with dense convolutions in the place of grouped and depthwise separable ones
     saved_bytes: int  # kept for the backward pass, in float32
     training_only: bool  # an auxiliary head
+    remarks: tuple[str, ...] = ()  # what is odd about its map
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,17 @@ def _layer(row: Record | None, kept: Record | None, counted: set[int], share: fl
         dense_multiply_adds=row.dense_multiply_adds if row else 0,
         saved_bytes=round(saved * share),
         training_only=row is None,
+        remarks=tuple(row.remarks) if row else (),
     )
 
 
-def check_shapes(build: Callable[[int], nn.Module], in_channels: int, image_size: int, num_classes: int | None) -> list[str]:
+def check_shapes(build: Callable[[int], nn.Module], in_channels: int, image_size: int, output: int | Literal["images"] | None) -> list[str]:
     """Let two images pass through the net that ``build(image_size)`` makes, without arithmetic; returns remarks (may be none).
 
+    ``output``: what must come out, logits of so many classes or pictures like those that go in; None: anything.
+
     Raises:
-        ConfigError: a kernel does not fit its map, a stride meets a map of one pixel, or the logits are not (B,K). It names the layer,
+        ConfigError: a kernel does not fit its map, a stride meets a map of one pixel, or something else comes out. It names the layer,
             and the smallest image size that works where another size would.
     """
     try:
@@ -133,19 +137,35 @@ def check_shapes(build: Callable[[int], nn.Module], in_channels: int, image_size
             where="model",
             fix=f"images of {smallest}×{smallest} (the smallest size that works; data.image_size={smallest} where the data can be resized)",
         ) from error
-    if num_classes is not None:
-        heads = [evaluated, *(trained if isinstance(trained, tuple | list) else [trained])]
-        for logits in heads:
-            _check_logits(logits, num_classes)
-    remarks = [remark for record in rows.records.values() for remark in record.remarks]
+    if output is not None:
+        for found in [evaluated, *(trained if isinstance(trained, tuple | list) else [trained])]:
+            _check_output(found, output, (2, in_channels, image_size, image_size))
+    return shortened([remark for record in rows.records.values() for remark in record.remarks])
+
+
+def shortened(remarks: list[str]) -> list[str]:
+    """The first of the layers' remarks, and how many more there are."""
     return remarks[:1] + [f"so do {len(remarks) - 1} more layers"] * (len(remarks) > 1)
 
 
-def _check_logits(logits: Any, num_classes: int) -> None:
-    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    if shape != (2, num_classes):
+def _check_output(found: Any, output: int | Literal["images"], images: tuple[int, ...]) -> None:
+    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    if output == "images":
+        if shape != images:
+            raise ConfigError(
+                f"For 2 images the model gives {shape}, not pictures like them, of shape {images}",
+                where="model, objective",
+                fix="objective=classification" if isinstance(found, Tensor) and found.dim() == 2 else "model=conv_autoencoder",
+            )
+    elif shape == images:
         raise ConfigError(
-            f"For 2 images of {num_classes} classes the model gives {shape}, not logits of shape {(2, num_classes)}",
+            f"For 2 images the model gives pictures, {shape}, not logits of shape {(2, output)}",
+            where="model, objective",
+            fix="objective=reconstruction",
+        )
+    elif shape != (2, output):
+        raise ConfigError(
+            f"For 2 images of {output} classes the model gives {shape}, not logits of shape {(2, output)}",
             where="model",
             fix="a model that ends in one number a class (its num_classes is given by the run)",
         )

@@ -5,6 +5,7 @@ Names in the file: ``model.NAME``, ``average.NAME``, ``optimizer.NAME/KEY`` (a p
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,12 +18,14 @@ from cnntrain.engine.machine import is_out_of_memory
 from cnntrain.engine.stopping import Judge
 from cnntrain.errors import CheckpointError, DivergedError
 
-STATISTICS = ("loss_sum", "correct", "count")
 BACKOFF = 0.5  # of the learning rate, each time the run is rolled back
 
 
 class State:
-    """The run's changing part. ``step`` steps and ``epoch`` evaluated epochs are done; ``rollbacks``: the steps that it was put back to."""
+    """The run's changing part. ``step`` steps and ``epoch`` evaluated epochs are done; ``rollbacks``: the steps that it was put back to.
+
+    ``means``: the figures of training, each with the statistic of the objective whose mean over the samples it is; the first is the loss.
+    """
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class State:
         average: Average,
         scaler: torch.amp.GradScaler,
         judge: Judge,
+        means: Mapping[str, str],
     ) -> None:
         self.model, self.optimizer, self.average, self.scaler, self.judge = model, optimizer, average, scaler, judge
         self.step = self.epoch = 0
@@ -40,14 +44,15 @@ class State:
         self.device = next(model.parameters()).device
         # float64, so that an epoch of a million samples still counts every one of them
         self._sums_on = torch.device("cpu") if self.device.type == "mps" else self.device  # which has no float64
-        table = torch.zeros(2, len(STATISTICS), dtype=torch.float64, device=self._sums_on)
+        self.means = dict(means)
+        table = torch.zeros(2, len(means) + 1, dtype=torch.float64, device=self._sums_on)
         self.sums = {"window": table[0], "epoch": table[1]}
-        self._measured, self._count = table[:, :2], table[:, 2]  # of both
+        self._measured, self._count = table[:, :-1], table[:, -1]  # of both
 
     def advance(self, stats: dict[str, Tensor]) -> None:
         """One step is done: count it, and add its statistics to the running sums (no wait for the device)."""
         self.step += 1
-        self._measured += torch.stack([stats["loss_sum"], stats["correct"]]).to(self._sums_on)
+        self._measured += torch.stack([stats[name] for name in self.means.values()]).to(self._sums_on)
         self._count += stats["count"]
 
     def check_loss(self) -> None:
@@ -84,10 +89,10 @@ class State:
         return self.judge.see(metrics[monitor], self.step, loss=metrics["loss"])
 
     def take(self, name: str) -> dict[str, float]:
-        """Mean loss and accuracy since the last call for this name ("window" or "epoch"); starts them afresh."""
-        loss, correct, count = self.sums[name].tolist()
+        """The figures since the last call for this name ("window" or "epoch"); starts them afresh."""
+        *sums, count = self.sums[name].tolist()
         self.sums[name].zero_()
-        return {"loss": loss / count, "accuracy": correct / count} if count else {}
+        return {figure: total / count for figure, total in zip(self.means, sums, strict=True)} if count else {}
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by their names in the file."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from cnntrain.engine.rules import Numberless, Uninitialised
 from cnntrain.engine.window import Depthwise, Field, Window, reduction, whole_map, window_of
@@ -71,21 +72,25 @@ class Trace(Numberless):
     @contextlib.contextmanager
     def watch(self, model: nn.Module) -> Iterator[None]:
         """Follow which module of the model is running."""
-        hooks = []
-        for name, module in model.named_modules():
-            if module is not model:
-                hooks.append(module.register_forward_pre_hook(self._enter(name)))
-            hooks.append(module.register_forward_hook(self._leave))
+        # One pair of hooks for all modules there are: two for each of the model's took a tenth of the time of a thousand layers.
+        names = {module: name for name, module in model.named_modules()}
+
+        def enter(module: nn.Module, _: Any) -> None:
+            if module is not model and module in names:
+                self._stack.append(self._record(names[module], module))
+
+        def leave(module: nn.Module, _: Any, output: Any) -> None:
+            if module in names:
+                self._leave(output)
+
+        hooks = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
         try:
             yield
         finally:
             for hook in hooks:
                 hook.remove()
 
-    def _enter(self, name: str) -> Callable[[nn.Module, Any], None]:
-        return lambda module, _: self._stack.append(self._record(name, module))
-
-    def _leave(self, module: nn.Module, _: Any, output: Any) -> None:
+    def _leave(self, output: Any) -> None:
         first = output[0] if isinstance(output, tuple | list) and output else output
         if isinstance(first, Tensor):
             self.current.output = tuple(first.shape)

@@ -4,16 +4,20 @@ Auxiliary heads: Szegedy et al., *Going Deeper with Convolutions*, 2014, arXiv 1
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
+from cnntrain.objective.class_metrics import ClassEvaluation, collect, judge
 from cnntrain.units import Fraction
 
 
 class Classification:
     """One class a picture, given as class probabilities so that mixed and smoothed targets are nothing special."""
+
+    outputs: ClassVar[str] = "logits"
+    means: ClassVar[dict[str, str]] = {"loss": "loss_sum", "accuracy": "correct"}
 
     def __init__(
         self,
@@ -32,9 +36,9 @@ class Classification:
     def __call__(self, model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor | int]]:
         """Inputs (B, C, H, W) and targets (B, K) to the mean loss and the batch's sums.
 
-        The loss includes ``aux_weight`` times that of each auxiliary head that the model returns. The statistics are of the main head
-        alone, so that training and validation losses compare; ``correct`` counts the samples whose largest logit is at the class
-        with the largest target.
+        The loss includes ``aux_weight`` times that of each auxiliary head that the model returns, and the model's ``penalty()`` if it
+        has one. The statistics are of the main head's loss alone, so that training and validation losses compare; ``correct`` counts
+        the samples whose largest logit is at the class with the largest target.
         """
         outputs = model(inputs)
         # torchvision's models give None for a head that is switched off.
@@ -43,8 +47,18 @@ class Classification:
         total = losses.mean()
         for head in heads:
             total = total + self.aux_weight * self.loss(head, targets).mean()
+        if callable(penalty := getattr(model, "penalty", None)):
+            total = total + penalty()
         correct = (main.detach().argmax(1) == targets.argmax(1)).sum()
         return total, {"loss_sum": losses.detach().sum(), "correct": correct, "count": len(targets)}
+
+    def judge(self, logits: torch.Tensor, inputs: torch.Tensor, labels: torch.Tensor, *, seen: int) -> torch.Tensor:
+        """The figures of each sample, float32 (5, B), from logits (B, K) and class numbers int64 (B,)."""
+        return judge(logits, labels, self.loss(logits, self.targets(labels)))
+
+    def evaluation(self, judged: list[torch.Tensor]) -> ClassEvaluation:
+        """Metrics over the samples of all batches."""
+        return ClassEvaluation(collect(judged), self.num_classes)
 
 
 def _full(logits: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,27 +14,68 @@ from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.evaluation import Evaluation
 from cnntrain.engine.inputs import Normalise
+from cnntrain.engine.rules import Uninitialised
 from cnntrain.engine.run import Run
-from cnntrain.engine.shapes import check_shapes, layer_table
+from cnntrain.engine.shapes import Layer, check_shapes, layer_table, shortened
 from cnntrain.engine.terminal import console
 from cnntrain.engine.trace import Unfit, meta_copy, trace
+from cnntrain.engine.views import Views, check_views
 from cnntrain.errors import ConfigError, DataError
 
 
-def build_model(model: Recipe, dataset) -> nn.Module:
+def build_model(model: Recipe, dataset, *, outputs: Literal["logits", "images"] | None) -> nn.Module:
     """The network for a data set, on the CPU (so that its start is the same on every device), its shapes checked.
 
+    ``outputs``: what the objective expects of it; None: anything.
+
     Raises:
-        ConfigError: an image is too small for it; the layer and the smallest size that works are named.
+        ConfigError: an image is too small for it (the layer and the smallest size that works are named), or it gives other outputs.
     """
     facts = model_facts(dataset)
-
-    def build(image_size: int) -> nn.Module:
-        return model(**facts | {"image_size": image_size})
-
-    for remark in check_shapes(build, facts["in_channels"], facts["image_size"], facts["num_classes"]):
-        console().print(f"note: {remark}", markup=False, soft_wrap=True)
+    output = facts["num_classes"] if outputs == "logits" else outputs
+    _say(check_shapes(_by_size(model, facts), facts["in_channels"], facts["image_size"], output))
     return model(**facts)
+
+
+def outline(model: Recipe, dataset, *, batch: int) -> tuple[nn.Module, list[Layer]]:
+    """The network without numbers, as the memory was: it takes no time to draw and, unread, no memory; and its layer table.
+
+    Raises:
+        ConfigError: as :func:`build_model`.
+    """
+    facts, build = model_facts(dataset), _by_size(model, model_facts(dataset))
+    try:
+        with torch.random.fork_rng(devices=[]), Uninitialised():
+            network = build(facts["image_size"])
+        layers = layer_table(network, facts["in_channels"], facts["image_size"], batch)
+    except Exception:
+        check_shapes(build, facts["in_channels"], facts["image_size"], None)  # which knows what would fit
+        raise
+    _say(shortened([remark for layer in layers for remark in layer.remarks]))
+    return network, layers
+
+
+def _by_size(model: Recipe, facts: dict[str, int]) -> Callable[[int], nn.Module]:
+    """The network for another image size, without its published weights."""
+    bare = unfetched(model)
+    return lambda image_size: bare(**facts | {"image_size": image_size})
+
+
+def _say(remarks: list[str]) -> None:
+    for remark in remarks:
+        console().print(f"note: {remark}", markup=False, soft_wrap=True)
+
+
+def goal_of(objective: Recipe, loss: Recipe, dataset, tta: Views = "none") -> Any:
+    """The objective for a data set.
+
+    Raises:
+        ConfigError: what it expects of a model cannot be averaged over the views of ``tta``.
+    """
+    given = {"num_classes": len(dataset.classes), "mean": dataset.mean, "std": dataset.std}
+    goal = objective(loss=loss(class_counts=dataset.class_counts), **given)
+    check_views(tta, goal.outputs)
+    return goal
 
 
 def model_facts(dataset) -> dict[str, int]:
@@ -147,6 +188,8 @@ def no_evaluation(model: nn.Module) -> Evaluation | None:
 
 def unfetched(model: Recipe) -> Recipe:
     """The model without its published weights, for where they come from a checkpoint or only shapes are asked: nothing is downloaded."""
+    if inner := {name: unfetched(value) for name, value in model.values.items() if isinstance(value, Recipe)}:
+        model = model.replace(**inner)
     if model.target.startswith("torchvision.models.") and model.values.get("weights") is not None:
         return model.replace(weights=None)
     return model.replace(pretrained=False) if model.values.get("pretrained") else model

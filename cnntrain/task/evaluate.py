@@ -33,6 +33,7 @@ def evaluate(
     data: Recipe | None = None,
     split: Literal["test", "val", "train"] = "test",
     tta: Views | None = None,
+    knobs: dict[str, Any] | None = None,
     batch_size: Count = 256,
     out: str | None = None,
     machine: Recipe,
@@ -40,11 +41,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """Judge a checkpoint on a split of its own data, or of other ``data`` with the same class names; print it, and write it to ``out``.
 
-    ``tta`` names the views of a picture that are averaged; None: those of the run's own validation.
+    ``tta`` names the views of a picture that are averaged; None: those of the run's own validation. ``knobs`` are values laid over those of
+    the checkpoint's model, which leave its weights what they are: ``{"column": 2}``.
 
     Raises:
         CheckpointError: the file is missing, damaged or of another model.
         DataError: there is no such split, or the data do not fit the checkpoint.
+        ConfigError: the model has no such knob, or its weights do not fit with it.
     """
     path = check_out(out, (".json", ".csv"))
     stored = checkpoints.read(checkpoint)
@@ -53,28 +56,30 @@ def evaluate(
         config = stored.meta["config"]
         recipe = data or check(config["data"], place="data", trust=trust)
         dataset = recipe(seed=config["seed"])  # the run's seed: what it held out for validation is held out again
-        mapping = fit_to(stored, dataset, keys=list(recipe.values))
+        classes = stored.meta["classes"]
+        loss = check(config["loss"], place="loss", trust=trust)(class_counts=stored.meta.get("class_counts") or dataset.class_counts)
+        pixels = {"mean": stored.meta["mean"], "std": stored.meta["std"]}
+        goal = check(config["objective"], place="objective", trust=trust)(loss=loss, num_classes=len(classes), **pixels)
+        mapping = fit_to(stored, dataset, keys=list(recipe.values), labelled=goal.outputs == "logits")
         part = getattr(dataset, split)
         if part is None:
             raise no_such_part(dataset, split, list(recipe.values))
-        classes = stored.meta["classes"]
-        loss = check(config["loss"], place="loss", trust=trust)(class_counts=stored.meta.get("class_counts") or dataset.class_counts)
         evaluation = engine.evaluate(
-            computer.place(build_model(stored, trust)),
+            computer.place(build_model(stored, trust, knobs)),
             Renumbered(part.to(computer.device), mapping),
-            objective=check(config["objective"], place="objective", trust=trust)(loss=loss, num_classes=len(classes)),
-            normalise=Normalise(stored.meta["mean"], stored.meta["std"], device=computer.device, memory_format=computer.memory_format),
+            objective=goal,
+            normalise=Normalise(**pixels, device=computer.device, memory_format=computer.memory_format),
             machine=computer,
-            num_classes=len(classes),
             batch_size=batch_size,
             tta=tta or config.get("tta", "none"),
         )
-    result = describe(evaluation, classes) | {
+    result = evaluation.describe(classes) | {
         "checkpoint": str(stored.path),
         "step": stored.meta["step"],
         "data": dataset.name,
         "split": split,
         "tta": tta or config.get("tta", "none"),
+        **({"knobs": knobs} if knobs else {}),
     }
     show(result, dataset.warnings)
     if path is not None:
@@ -90,15 +95,15 @@ def no_such_part(dataset: Any, split: str, keys: Sequence[str]) -> DataError:
     return DataError(f"{dataset.name} has no {split} part", where="split", fix=f"split={other}{every}")
 
 
-def fit_to(checkpoint: Checkpoint, dataset: Any, *, keys: Sequence[str] = ()) -> Tensor:
+def fit_to(checkpoint: Checkpoint, dataset: Any, *, keys: Sequence[str] = (), labelled: bool = True) -> Tensor:
     """The checkpoint's class number of each class of the data, found by name: int64 (K,). ``keys`` are those of the data's node.
 
-    Classes that the data lack are a warning of ``dataset``.
+    Classes that the data lack are a warning of ``dataset``. Without ``labelled`` nothing hangs on the classes: all are number 0.
 
     Raises:
         DataError: the data have a class, channels or an image size that the network was not trained for.
     """
-    facts, classes = checkpoint.meta["model"]["facts"], checkpoint.meta["classes"]
+    facts, classes = checkpoint.meta["model"]["facts"], checkpoint.meta["classes"] if labelled else list(dataset.classes)
     lacking = sorted(set(classes) - set(dataset.classes))
     if lacking:
         few = f"{', '.join(lacking[:10])}{' …' if len(lacking) > 10 else ''}"
@@ -119,7 +124,7 @@ def fit_to(checkpoint: Checkpoint, dataset: Any, *, keys: Sequence[str] = ()) ->
                 where="data",
                 fix=f"data.{own}={wanted}" if own else f"name data with {name} {wanted}, or train a network on these",
             )
-    return torch.tensor([classes.index(name) for name in dataset.classes])
+    return torch.tensor([classes.index(name) if labelled else 0 for name in dataset.classes])
 
 
 def _few(names: Sequence[str], others: Sequence[str]) -> str:
@@ -144,26 +149,14 @@ class Renumbered:
             yield images, self.mapping.to(labels.device)[labels], index
 
 
-def describe(evaluation: engine.Evaluation, classes: Sequence[str]) -> dict[str, Any]:
-    """All that is said of an evaluation, as plain numbers."""
-    low, high = evaluation.interval
-    columns = {name: values.tolist() for name, values in evaluation.classes.items()}
-    return {
-        "pictures": len(evaluation),
-        **evaluation.metrics,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "classes": [{"name": name, **{key: values[place] for key, values in columns.items()}} for place, name in enumerate(classes)],
-        "confusion": evaluation.confusion.tolist(),
-    }
-
-
 def rows_of(result: dict[str, Any]) -> Iterator[list[object]]:
     """The result as a long table: measure, class, predicted class (of the confusion matrix's cells that are not 0), value."""
     yield ["measure", "class", "predicted", "value"]
-    for name in ("pictures", "accuracy", "accuracy_low", "accuracy_high", "top5", "loss", "calibration_error"):
+    for name in ("pictures", "accuracy", "accuracy_low", "accuracy_high", "top5", "psnr", "loss", "calibration_error"):
         if name in result:
             yield [name, "", "", result[name]]
+    if "classes" not in result:
+        return
     names = [entry["name"] for entry in result["classes"]]
     for entry in result["classes"]:
         for name in ("count", "precision", "recall", "f1"):
@@ -181,13 +174,13 @@ def show(result: dict[str, Any], warnings: Iterable[str]) -> None:
         say.print(f"note: {warning}", markup=False, soft_wrap=True)
     say.print(f"{result['checkpoint']}, step {result['step']:,}", markup=False, soft_wrap=True)
     views = "" if result["tta"] == "none" else f", tta={result['tta']}"
-    say.print(
-        f"{result['data']}, {result['split']}: {result['pictures']:,} pictures, {len(result['classes'])} classes{views}",
-        markup=False,
-        soft_wrap=True,
-    )
-    for table in (_overall(result), _per_class(result["classes"])):
-        say.print(table)
+    views += "".join(f", {name}={value}" for name, value in result.get("knobs", {}).items())
+    classes = f", {len(result['classes'])} classes" if "classes" in result else ""
+    say.print(f"{result['data']}, {result['split']}: {result['pictures']:,} pictures{classes}{views}", markup=False, soft_wrap=True)
+    say.print(_overall(result))
+    if not classes:
+        return
+    say.print(_per_class(result["classes"]))
     if len(result["classes"]) <= MOST_SQUARE:
         say.print(_square(result))
     else:
@@ -208,12 +201,17 @@ def _percent(share: float) -> str:
 
 
 def _overall(result: dict[str, Any]) -> Table:
-    table = _table("", "", "", "95 % interval")
-    table.add_row("accuracy", _percent(result["accuracy"]), f"{100 * result['accuracy_low']:.2f} – {100 * result['accuracy_high']:.2f} %")
+    table = _table("", "", "", *(["95 % interval"] if "accuracy_low" in result else []))
+    if "accuracy" in result:
+        interval = f"{100 * result['accuracy_low']:.2f} – {100 * result['accuracy_high']:.2f} %"
+        table.add_row("accuracy", _percent(result["accuracy"]), interval)
     if "top5" in result:
         table.add_row("top-5 accuracy", _percent(result["top5"]))
+    if "psnr" in result:
+        table.add_row("PSNR", f"{result['psnr']:.2f} dB")
     table.add_row("loss", f"{result['loss']:.4f}")
-    table.add_row("calibration error", _percent(result["calibration_error"]))
+    if "calibration_error" in result:
+        table.add_row("calibration error", _percent(result["calibration_error"]))
     return table
 
 

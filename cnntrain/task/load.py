@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnntrain.config.recipe import FACTS, check
+from cnntrain.config.recipe import FACTS, Recipe, check
 from cnntrain.data.decode import Rules, UnreadableError, decode, pillow_rules
 from cnntrain.engine import checkpoint as checkpoints
 from cnntrain.engine.checkpoint import Checkpoint
@@ -18,15 +18,15 @@ from cnntrain.engine.machine import Machine
 from cnntrain.engine.rules import Uninitialised
 from cnntrain.engine.state import judged_prefix, load_weights
 from cnntrain.engine.views import Views, averaged
-from cnntrain.errors import CheckpointError, DataError, OutOfMemoryError
+from cnntrain.errors import CheckpointError, ConfigError, DataError, OutOfMemoryError
 from cnntrain.task.assemble import unfetched
 
 
 class Predictor(nn.Module):
-    """A trained network with its preprocessing: pixels, uint8 or float in [0,1] (B,C,H,W) → logits (B,K).
+    """A trained network with its preprocessing: pixels, uint8 or float in [0,1] (B,C,H,W) → logits (B,K), or what else it gives.
 
     ``rules`` say how a picture file is brought to the network's size and channels: as the data it was trained on were. ``tta`` names the
-    views of a picture whose logits are averaged.
+    views of a picture whose outputs are averaged.
     """
 
     byte_scale: Tensor
@@ -63,7 +63,7 @@ class Predictor(nn.Module):
         return self.rules.channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B,K) of pixels, uint8 or float in [0,1] (B,C,H,W), of the network's image size."""
+        """Logits (B,K), or an autoencoder's normalised pixels (B,C,H,W), of pixels, uint8 or float in [0,1], of the network's size."""
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise TypeError(f"pixels are uint8 or floats in [0, 1], not {images.dtype}")
         scale = self.byte_scale if images.dtype == torch.uint8 else self.scale
@@ -75,16 +75,43 @@ class Predictor(nn.Module):
         A picture is a path, a PIL image, or pixels (C,H,W), uint8 or float in [0,1], of the network's image size.
 
         Raises:
-            DataError: a file cannot be read as a picture, or pixels do not have the network's size.
+            DataError: a file cannot be read as a picture, pixels do not have the network's size, or the network knows no classes.
         """
         if not isinstance(pictures, list | tuple):
             return self.predict([pictures], top)[0]
         return [self.rank(self.probabilities(self.pixels(picture)[None]), top)[0] for picture in pictures]
 
-    def probabilities(self, images: Tensor) -> Tensor:
-        """Softmax of the logits in evaluation mode, without gradients: float32 (B,K) on the CPU, from pixels (B,C,H,W) on any device."""
+    def outputs(self, images: Tensor) -> Tensor:
+        """What the network gives in evaluation mode, without gradients: float32 on the CPU, from pixels (B,C,H,W) on any device."""
         with evaluating(self), torch.no_grad():
-            return self(images.to(self.offset.device)).float().softmax(dim=1).cpu()
+            return self(images.to(self.offset.device)).float().cpu()
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Softmax of the logits: float32 (B,K) on the CPU, from pixels (B,C,H,W) on any device.
+
+        Raises:
+            DataError: the network knows no classes.
+        """
+        logits = self.outputs(images)
+        if logits.dim() != 2:
+            raise DataError("This network gives pictures, not classes", fix="call reconstruct(pixels (B,C,H,W)) for them")
+        return logits.softmax(dim=1)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """An autoencoder's pictures: float32 in [0,1] (B,C,H,W) on the CPU, from pixels (B,C,H,W) on any device.
+
+        Raises:
+            DataError: the network gives no pictures.
+        """
+        outputs = self.outputs(images)
+        if outputs.shape != images.shape:
+            raise DataError("This network gives no pictures", fix="call predict(picture) for its classes")
+        return self.as_pixels(outputs)
+
+    def as_pixels(self, normalised: Tensor) -> Tensor:
+        """Normalised pixels (B,C,H,W) on the CPU as fractions of white, in [0,1]."""
+        mean, std = (torch.tensor(values).reshape(1, -1, 1, 1) for values in (self.mean, self.std))
+        return torch.addcmul(mean, normalised, std).clamp(0, 1)
 
     def rank(self, probabilities: Tensor, top: int) -> list[list[tuple[str, float]]]:
         """Of each row of probabilities (B,K), the ``top`` likeliest classes, best first."""
@@ -179,15 +206,27 @@ def predictor(checkpoint: Checkpoint, *, trust: Sequence[str] = (), tta: Views |
     ).eval()
 
 
-def build_model(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> nn.Module:
-    """The checkpoint's network with its judged weights, on the CPU.
+def build_model(checkpoint: Checkpoint, trust: Sequence[str] = (), knobs: dict[str, Any] | None = None) -> nn.Module:
+    """The checkpoint's network with its judged weights, on the CPU; with ``knobs`` in place of its own values.
 
     Raises:
         CheckpointError: the weights do not fit the network that its config now makes (the first five differences), or are not finite.
-        ConfigError: the config names code that is not trusted.
+        ConfigError: the config names code that is not trusted, the model has no such knob, or with it the weights do not fit.
     """
+    recipe = unfetched(check(checkpoint.meta["model"]["recipe"], place="model", trust=trust))
+    if not knobs:
+        return _built(checkpoint, recipe)
+    try:
+        return _built(checkpoint, recipe.replace(**knobs))
+    except (CheckpointError, ConfigError) as error:
+        _built(checkpoint, recipe)  # what is wrong without them, too, is told as such
+        shown = ", ".join(f"{name}={value}" for name, value in knobs.items())
+        raise ConfigError(f"the model cannot be run with {shown}: {error.what}", where="knobs", fix="leave knobs out") from error
+
+
+def _built(checkpoint: Checkpoint, recipe: Recipe) -> nn.Module:
+    """What a recipe makes, with the checkpoint's weights."""
     described = checkpoint.meta["model"]
-    recipe = unfetched(check(described["recipe"], place="model", trust=trust))
     facts = {name: described["facts"][name] for name in FACTS["model"]}
     try:
         # Without a start, which would be overwritten: it would cost the caller's generator its place, and facts that somebody has edited

@@ -27,7 +27,7 @@ from cnntrain.engine.signals import Signals
 from cnntrain.engine.storage import write_whole
 from cnntrain.engine.terminal import console
 from cnntrain.errors import CheckpointError
-from cnntrain.task.assemble import build_model, inputs_of, operations_of
+from cnntrain.task.assemble import build_model, goal_of, inputs_of, operations_of
 from cnntrain.task.sheet import sheet
 from cnntrain.units import Count, Decay, Duration, Positive, Size
 
@@ -69,7 +69,9 @@ def lr_find(
     with run, computer.session(seed), Signals(run):
         dataset = data(seed=seed)
         normalise = Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format)
-        network, groups = weights(model=computer.place(build_model(model, dataset)), inputs=inputs_of(dataset, normalise, seed))
+        goal = goal_of(objective, loss, dataset)
+        network = computer.place(build_model(model, dataset, outputs=goal.outputs))
+        network, groups = weights(model=network, inputs=inputs_of(dataset, normalise, seed))
         length = length_of_test(steps, len(dataset.train), batch_size)
         clock = Clock(num_samples=len(dataset.train), batch_size=batch_size, epochs=f"{length}it")
         screen = console()
@@ -82,7 +84,7 @@ def lr_find(
                 split=dataset.train.to(computer.device),
                 augmentation=Augmentation(operations_of(augment, clock, network, dataset)),
                 normalise=normalise,
-                objective=objective(loss=loss(class_counts=dataset.class_counts), num_classes=len(dataset.classes)),
+                objective=goal,
                 machine=computer,
                 batch_size=batch_size,
                 microbatch=microbatch,

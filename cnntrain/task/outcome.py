@@ -14,6 +14,7 @@ from cnntrain.engine import checkpoint
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.evaluation import Evaluation
 from cnntrain.engine.machine import Machine
+from cnntrain.engine.progress import UNITS, figures
 from cnntrain.engine.report import Report
 from cnntrain.engine.run import Run
 from cnntrain.engine.state import State, judged_prefix, load_weights
@@ -75,13 +76,15 @@ def _kept(best: Path, report: Report) -> checkpoint.Checkpoint | None:
 def _show(report: Report, run: Run, metrics: dict[str, float], interval: tuple[float, float] | None, chosen: str) -> None:
     """The table at the end, the folder, and what to try next."""
     table = Table(title=chosen, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+    names = [name for name in UNITS if {f"val/{name}", f"test/{name}"} & metrics.keys()]
     table.add_column("")
-    for name in ("accuracy", "95 % interval", "loss"):
+    for name in (*names, *(["95 % interval"] if "accuracy" in names else []), "loss"):
         table.add_column(name, justify="right")
     for part, words in (("val", "validation"), ("test", "test")):
-        if f"{part}/accuracy" in metrics:
+        if f"{part}/loss" in metrics:
             bounds = f"{100 * interval[0]:.2f} – {100 * interval[1]:.2f} %" if interval and part == "test" else ""
-            table.add_row(words, f"{100 * metrics[f'{part}/accuracy']:.2f} %", bounds, f"{metrics[f'{part}/loss']:.4f}")
+            row = [*figures(metrics, part), *([bounds] if "accuracy" in names else []), f"{metrics[f'{part}/loss']:.4f}"]
+            table.add_row(words, *(cell.strip() for cell in row))
     report.progress.table(table)
     report.say(f"time {run.seconds():.1f} s · {report.pace()}")
     report.say(f"run  {run.folder}")

@@ -1,4 +1,4 @@
-"""``cnntrain predict checkpoint=… images=…``: the likeliest classes of pictures that nobody has labelled."""
+"""``cnntrain predict checkpoint=… images=…``: the likeliest classes of pictures that nobody has labelled, or an autoencoder's pictures."""
 
 import glob
 import os
@@ -18,12 +18,13 @@ from torch import Tensor
 from cnntrain.config.recipe import Recipe
 from cnntrain.data.decode import SUFFIXES, Rules, pillow_rules
 from cnntrain.engine import checkpoint as checkpoints
-from cnntrain.engine.machine import Machine
 from cnntrain.engine.pictures import shorten
 from cnntrain.engine.terminal import console
 from cnntrain.engine.views import Views
 from cnntrain.errors import DataError
 from cnntrain.task.load import Predictor, predictor, read_picture, using
+from cnntrain.task.rebuilt import Rebuilt, rebuild, table_of
+from cnntrain.task.rebuilt import rows_of as rebuilt_rows
 from cnntrain.task.results import check_out, write_csv
 from cnntrain.units import Count
 
@@ -47,6 +48,8 @@ def predict(
 ) -> dict[str, Any]:
     """The ``top`` likeliest classes of each picture, printed and written to ``out``. ``images`` is a file, a folder or a pattern.
 
+    Of a network that gives pictures: how well it reconstructs each; beside ``out``, a folder of that name gets the reconstructions.
+
     Files that cannot be read as pictures are named and left out.
 
     Raises:
@@ -61,31 +64,34 @@ def predict(
         network = computer.place(predictor(stored, trust=trust, tta=tta))
         assert isinstance(network, Predictor)
         ranked: dict[str, Ranked] = {}
+        rebuilt: dict[str, Rebuilt] = {}  # in its place, of a network that gives pictures
         unreadable: list[str] = []
         for names, pixels, problems in read_batches(files, network.rules, batch_size):
             unreadable += problems
-            if names:
-                ranked |= dict(zip(names, judge(network, pixels, computer, top), strict=True))
-    show(ranked, unreadable, written=str(path) if path else "")
-    if not ranked:
+            if not names:
+                continue
+            with computer.autocast():
+                outputs = network.outputs(pixels.contiguous(memory_format=computer.memory_format))
+            if outputs.dim() == 4:
+                rebuilt |= rebuild(names, pixels, network.as_pixels(outputs), path and path.with_suffix(""), number=len(rebuilt))
+            else:
+                ranked |= dict(zip(names, network.rank(outputs.softmax(dim=1), top), strict=True))
+    table = table_of(list(rebuilt.values())[:MOST_ROWS]) if rebuilt else ranking_of(ranked)
+    show(table, len(rebuilt or ranked), unreadable, written=str(path) if path else "")
+    if not (ranked or rebuilt):
         raise DataError(
             f"None of {len(files)} files is a picture that can be read", where=f"images={images}", fix="name whole picture files"
         )
     if path is not None:
-        write_csv(path, rows_of(ranked))
+        write_csv(path, rebuilt_rows(rebuilt.values()) if rebuilt else rows_of(ranked))
         console().print(f"written to {path}", markup=False, soft_wrap=True)
+    if rebuilt:
+        return {"pictures": len(rebuilt), "unreadable": unreadable, "reconstructions": [one._asdict() for one in rebuilt.values()]}
     return {
         "pictures": len(ranked),
         "unreadable": unreadable,
         "predictions": [{"file": file, "classes": [list(entry) for entry in entries]} for file, entries in ranked.items()],
     }
-
-
-def judge(network: Predictor, pixels: Tensor, machine: Machine, top: int) -> list[Ranked]:
-    """The likeliest classes of each picture of a batch, in the machine's precision and memory format."""
-    with machine.autocast():
-        probabilities = network.probabilities(pixels.contiguous(memory_format=machine.memory_format))
-    return network.rank(probabilities, top)
 
 
 def find_pictures(images: str) -> list[str]:
@@ -156,28 +162,33 @@ def rows_of(ranked: dict[str, Ranked]) -> Iterator[list[object]]:
         yield [file, *(cell for name, probability in entries for cell in (name, f"{probability:.6f}"))]
 
 
-def show(ranked: dict[str, Ranked], unreadable: list[str], *, written: str) -> None:
-    """Print the first pictures' classes, and what could not be read."""
-    say = console()
+def ranking_of(ranked: dict[str, Ranked]) -> Table:
+    """The first pictures' classes."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, justify in (("file", "left"), ("class", "left"), ("", "right"), ("then", "left")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    room = say.width - 58  # what is left beside 26 columns of file, 16 of class, 7 of probability, and the gaps
+    room = console().width - 58  # what is left beside 26 columns of file, 16 of class, 7 of probability, and the gaps
     for file, entries in list(ranked.items())[:MOST_ROWS]:
         (best, probability), others = entries[0], [f"{shorten(name, width=16)} {100 * value:.1f} %" for name, value in entries[1:]]
         while cell_len(", ".join(others)) > room:
             others.pop()
         table.add_row(Text(tail(file)), Text(shorten(best, width=16)), f"{100 * probability:.1f} %", Text(", ".join(others)))
-    if ranked:
+    return table
+
+
+def show(table: Table, number: int, unreadable: list[str], *, written: str) -> None:
+    """Print the table of the first of ``number`` pictures, and what could not be read."""
+    say = console()
+    if number:
         say.print(table)
-    if len(ranked) > MOST_ROWS:
+    if number > MOST_ROWS:
         where = f"all are in {written}" if written else "all: out=predictions.csv"
-        say.print(f"… and {len(ranked) - MOST_ROWS:,} more ({where})", markup=False, soft_wrap=True)
+        say.print(f"… and {number - MOST_ROWS:,} more ({where})", markup=False, soft_wrap=True)
     for problem in unreadable[:MOST_NAMED]:
         say.print(f"left out: {shorten(problem, width=400)}", markup=False, soft_wrap=True)
     if unreadable:
         more = f" (the first {MOST_NAMED} are named)" if len(unreadable) > MOST_NAMED else ""
-        say.print(f"{len(unreadable):,} of {len(ranked) + len(unreadable):,} files could not be read{more}", markup=False, soft_wrap=True)
+        say.print(f"{len(unreadable):,} of {number + len(unreadable):,} files could not be read{more}", markup=False, soft_wrap=True)
 
 
 def tail(file: str, *, width: int = 26) -> str:

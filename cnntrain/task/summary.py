@@ -11,11 +11,11 @@ from cnntrain.config.recipe import Recipe, check
 from cnntrain.engine import checkpoint as checkpoints
 from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.clock import Clock
-from cnntrain.engine.shapes import layer_table, totals
+from cnntrain.engine.shapes import Layer, layer_table, totals
 from cnntrain.engine.state import judged_prefix
 from cnntrain.engine.terminal import console
 from cnntrain.task import load, sheet
-from cnntrain.task.assemble import build_model, model_facts, unfetched
+from cnntrain.task.assemble import model_facts, outline
 from cnntrain.units import Count, Duration, Size
 
 
@@ -23,6 +23,7 @@ class Plan(NamedTuple):
     """What is shown, from the config or from a file."""
 
     network: nn.Module
+    layers: list[Layer]
     facts: dict[str, int]
     lines: list[tuple[str, str]]
     recipes: dict[str, Recipe]
@@ -74,12 +75,12 @@ def planned(
     model: Recipe, dataset: Any, recipes: dict[str, Recipe], described: list[tuple[str, Recipe]], *, epochs: float | str, batch_size: int
 ) -> Plan:
     """The run that the config describes."""
-    network = build_model(unfetched(model), dataset)
+    network, layers = outline(model, dataset, batch=batch_size)
     size = f"{dataset.image_size}×{dataset.image_size}×{dataset.in_channels}"
     # A data set that must be fetched is known without it; what is not is left out.
     lines = [("data", f"{dataset.name}: {dataset.num_train:,} to train on · {size} · {len(dataset.classes)} classes")]
     lines += [(name, _call(recipe)) for name, recipe in described] + [("note", warning) for warning in dataset.warnings]
-    return Plan(network, model_facts(dataset), lines, recipes, epochs, batch_size, dataset.num_train, {})
+    return Plan(network, layers, model_facts(dataset), lines, recipes, epochs, batch_size, dataset.num_train, {})
 
 
 def stored(checkpoint: Checkpoint, trust: tuple[str, ...]) -> Plan:
@@ -98,15 +99,16 @@ def stored(checkpoint: Checkpoint, trust: tuple[str, ...]) -> Plan:
     recipes = {name: check(config[name], place=name, trust=trust) for name in ("optimizer", "schedule", "weights") if name in config}
     prefix = judged_prefix(checkpoint.tensors)
     tensors = {name.removeprefix(prefix): value for name, value in checkpoint.tensors.items() if name.startswith(prefix)}
-    return Plan(network, facts, lines, recipes, config.get("epochs", 1), config.get("batch_size", 128), meta.get("num_train"), tensors)
+    batch_size = config.get("batch_size", 128)
+    layers = layer_table(network, facts["in_channels"], facts["image_size"], batch_size)
+    return Plan(network, layers, facts, lines, recipes, config.get("epochs", 1), batch_size, meta.get("num_train"), tensors)
 
 
 def show(plan: Plan, *, everything: bool, half: bool) -> dict[str, Any]:
     """Print it all; return it as plain values."""
     screen = console()
     facts = plan.facts
-    rows = layer_table(plan.network, facts["in_channels"], facts["image_size"], plan.batch_size)
-    sums = totals(rows)
+    rows, sums = plan.layers, totals(plan.layers)
     chosen = dict(getattr(plan.network, "choices", {}))
     optimizer, groups = _optimizer(plan)
     buffers = sum(b.numel() * b.element_size() for b in plan.network.buffers())
@@ -149,8 +151,9 @@ def _optimizer(plan: Plan) -> tuple[str, list[dict[str, Any]]]:
     size, channels = plan.facts["image_size"], plan.facts["in_channels"]
     # No data are read here, and of weights that are computed from them only the groups are shown: one black picture stands for them.
     _, params = plan.recipes["weights"](model=plan.network, inputs=lambda count: torch.zeros(1, channels, size, size))
-    made = _with_rate(recipe)(params=params)
-    return _call(recipe), made.param_groups
+    # On meta: what an optimizer keeps beside the weights is told, and takes no memory.
+    shapes = [{**group, "params": [nn.Parameter(p.detach().to("meta")) for p in group["params"]]} for group in params]
+    return _call(recipe), _with_rate(recipe)(params=shapes).param_groups
 
 
 def state_bytes(groups: list[dict[str, Any]]) -> int:

@@ -21,7 +21,17 @@ from cnntrain.engine.space import check_room
 from cnntrain.engine.state import State
 from cnntrain.engine.views import Views
 from cnntrain.errors import DivergedError
-from cnntrain.task.assemble import build_model, check_parts, check_same_data, facts_of, inputs_of, no_evaluation, operations_of, unfetched
+from cnntrain.task.assemble import (
+    build_model,
+    check_parts,
+    check_same_data,
+    facts_of,
+    goal_of,
+    inputs_of,
+    no_evaluation,
+    operations_of,
+    unfetched,
+)
 from cnntrain.task.lr_find import settled
 from cnntrain.task.outcome import finish, introduce
 from cnntrain.units import Count, Duration, Positive, Size
@@ -60,22 +70,22 @@ def train(
     with run, computer.session(seed), Signals(run) as signals:
         dataset = data(seed=seed)
         normalise = Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format)
-        network = computer.place(build_model(unfetched(model) if run.checkpoint else model, dataset))
+        goal = goal_of(objective, loss, dataset, tta)
+        network = computer.place(build_model(unfetched(model) if run.checkpoint else model, dataset, outputs=goal.outputs))
         network, groups = weights(model=network, inputs=inputs_of(dataset, normalise, seed))
         clock = Clock(num_samples=len(dataset.train), batch_size=batch_size, epochs=epochs)
         draws = Draws(seed, len(dataset.train), computer.device)
         check_parts(network, dataset, clock, microbatch)
         augmentation = Augmentation(operations_of(augment, clock, network, dataset))
         batches = TrainBatches(dataset.train.to(computer.device), clock, draws, augmentation)
-        goal = objective(loss=loss(class_counts=dataset.class_counts), num_classes=len(dataset.classes))
 
         how = {"objective": goal, "normalise": normalise, "machine": computer}
         step = {"batch_size": batch_size, "microbatch": microbatch, "clip": clip, "seed": seed}
         optimizer = settled(optimizer, run, network=network, groups=groups, split=batches.split, augmentation=augmentation, **how, **step)
         plan = schedule(clock=clock, lr=optimizer.values["lr"])
         precision = Precision(optimizer(params=groups), machine=computer, clip=clip, microbatch=microbatch)
-        averaged, judge = average(model=network, clock=clock), stopping(larger_is_better=goal.monitor != "loss")
-        state = State(model=network, optimizer=precision.optimizer, average=averaged, scaler=precision.scaler, judge=judge)
+        mean, judge = average(model=network, clock=clock), stopping(larger_is_better=goal.monitor != "loss")
+        state = State(model=network, optimizer=precision.optimizer, scaler=precision.scaler, average=mean, judge=judge, means=goal.means)
         if run.checkpoint:
             check_same_data(run.checkpoint, dataset)
             state.restore(run.checkpoint, clock)
@@ -85,7 +95,7 @@ def train(
         rate = lowered(plan, state)
         reporter = report(run=run, clock=clock, schedule=rate)
         diverged = HANDLING[nan](saving=saving, clock=clock, batches=batches, report=reporter, lr=optimizer.values["lr"])
-        judge_on = partial(evaluate, **how, num_classes=len(dataset.classes), batch_size=microbatch or max(batch_size, 256), tta=tta)
+        judge_on = partial(evaluate, **how, batch_size=microbatch or max(batch_size, 256), tta=tta)
         validate = partial(judge_on, split=dataset.val.to(computer.device)) if dataset.val else no_evaluation
         shape = (dataset.in_channels, dataset.image_size, dataset.image_size)
         fitting = telling_what_fits(

@@ -61,6 +61,15 @@ def test_a_sweep_over_dicts(tmp_path):
         assert [composer(job).tree["weights"]["lr_scale"] for job in jobs[1:3]] == [{"*.bias": 2}, {"fc*": 3, "*.bias": 4}]
 
 
+def test_a_net_within_a_net_is_chosen_from_the_same_group(compose):
+    composed = compose("model=filtered", "model@model.net=resnet20", "model.net.depth=14")
+    assert composed.tree["model"]["net"]["depth"] == 14 and composed.choices["model"] == "filtered"
+    assert composed.setting("run.dir").endswith("_filtered_digits")
+    assert compose("model=filtered").tree["model"]["net"]["_target_"].endswith(".LeNet5")
+    with pytest.raises(ConfigError, match="model has no option .resnet21.*did you mean"):
+        compose("model=filtered", "model@model.net=resnet21")
+
+
 def test_a_dict_for_a_key_that_does_not_exist(compose):
     with pytest.raises(ConfigError, match="did you mean 'weights.lr_scale'"):
         compose("weights.lr_scal={head.*:3}")

@@ -51,7 +51,7 @@ def test_completion():
     assert asked("eval", "eval") == ["evaluate ", "evaluate_every="]
     assert asked("model=resnet18 optimizer=adamw optimizer.l", "optimizer.l") == ["optimizer.lr="]
     # bash ends words at "=": it asks for what follows, and wants only that
-    assert asked("model=lenet", "lenet") == ["lenet5 "]
+    assert asked("model=lenet", "lenet") == ["lenet5 ", "lenet5_classic "]
     assert "resnet18 " in asked("model=", "=") and "resnet18 " in asked("model=", "")
     assert asked("augment=[crop,fli", "[crop,fli") == ["[crop,flip"]
     assert asked("--mul", "--mul") == ["--multirun "]

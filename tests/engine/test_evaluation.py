@@ -11,6 +11,8 @@ from cnntrain.engine.evaluation import evaluate, evaluating
 from cnntrain.engine.inputs import Normalise
 from cnntrain.engine.machine import Machine
 from cnntrain.errors import DataError
+from cnntrain.objective import classification
+from cnntrain.objective.classification import Classification
 
 K = 7
 
@@ -31,16 +33,9 @@ class Pictures:
             yield self.images[order], self.labels[order], order
 
 
-class Objective:
-    def __init__(self, num_classes):
-        self.num_classes = num_classes
-
-    def targets(self, labels):
-        return nn.functional.one_hot(labels, self.num_classes).float()
-
-    def loss(self, logits, targets):
-        assert logits.dtype == torch.float32
-        return (targets * (logits.logsumexp(1, keepdim=True) - logits)).sum(1)
+def cross_entropy(logits, targets):
+    assert logits.dtype == torch.float32
+    return (targets * (logits.logsumexp(1, keepdim=True) - logits)).sum(1)
 
 
 class FrozenNorm(nn.BatchNorm2d):
@@ -71,9 +66,8 @@ MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 def run(model, split, *, machine=None, num_classes=K, batch_size=256):
     machine = machine or CPU
     normalise = Normalise(MEAN, STD, device=machine.device, memory_format=machine.memory_format)
-    return evaluate(
-        model, split, objective=Objective(num_classes), normalise=normalise, machine=machine, num_classes=num_classes, batch_size=batch_size
-    )
+    goal = Classification(loss=cross_entropy, num_classes=num_classes)
+    return evaluate(model, split, objective=goal, normalise=normalise, machine=machine, batch_size=batch_size)
 
 
 def plain_loop(model, split):
@@ -130,8 +124,8 @@ def pad_last(figures):
 
 @pytest.mark.parametrize("mutant", [drop_last, pad_last])
 def test_a_lost_or_doubled_sample_is_caught(mutant, monkeypatch):
-    collect = module.collect
-    monkeypatch.setattr(module, "collect", lambda figures: collect(mutant(figures)))
+    collect = classification.collect
+    monkeypatch.setattr(classification, "collect", lambda figures: collect(mutant(figures)))
     with pytest.raises(AssertionError):
         check_counts()
 

@@ -107,7 +107,8 @@ def step_on_meta(folder, operations, *, culprit=None):
     stepper = Precision(optimizer, machine=machine, clip=1.0, microbatch=5)
     stepper._skips_on_device = True  # as on CUDA, where the fused kernel leaves out a step that is not finite
     judge = stopping(larger_is_better=True)
-    state = State(model=model, optimizer=stepper.optimizer, average=NoAverage(model=model), scaler=stepper.scaler, judge=judge)
+    state = State(model=model, optimizer=stepper.optimizer, average=NoAverage(model=model), scaler=stepper.scaler, judge=judge,
+                  means=Classification.means)  # fmt: skip
     goal = Classification(loss=CrossEntropy(class_counts=[1] * CLASSES, smoothing=0.1), num_classes=CLASSES)
     work = Augmentation(operations)
 

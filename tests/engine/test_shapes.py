@@ -246,6 +246,19 @@ def test_wrong_logits_and_wrong_channels_are_errors():
         check_shapes(lambda size: Small(), 1, 32, 10)
 
 
+def test_logits_or_pictures_are_told_apart():
+    same = lambda size: nn.Conv2d(3, 3, 3, padding=1)  # noqa: E731
+    assert check_shapes(same, 3, 32, "images") == check_shapes(same, 3, 32, None) == []
+    with pytest.raises(ConfigError, match="gives pictures") as caught:
+        check_shapes(same, 3, 32, 10)
+    assert caught.value.fix == "objective=reconstruction"
+    with pytest.raises(ConfigError, match="not pictures like them") as caught:
+        check_shapes(lambda size: Small(), 3, 32, "images")
+    assert caught.value.fix == "objective=classification"
+    with pytest.raises(ConfigError, match=r"\(2, 3, 30, 30\), not pictures like them, of shape \(2, 3, 32, 32\)"):
+        check_shapes(lambda size: nn.Conv2d(3, 3, 3), 3, 32, "images")
+
+
 def test_the_check_is_quick_and_leaves_the_compiler_and_sympy_out():
     """In a fresh process, as before every training: torch's own shape functions would import both (1 to 3 s)."""
     code = """

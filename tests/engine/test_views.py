@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from cnntrain.engine.views import averaged
+from cnntrain.engine.views import averaged, check_views
+from cnntrain.errors import ConfigError
 
 
 @pytest.fixture
@@ -47,3 +48,25 @@ def test_a_mirrored_picture_is_seen_as_the_picture(net, inputs, tta):
     assert averaged(net, inputs.bfloat16().float(), tta).dtype == torch.float32
     if tta == "mirror":
         torch.testing.assert_close(averaged(net, inputs.flip(3), tta), averaged(net, inputs, tta))
+
+
+class Darker(nn.Module):
+    """Gives pictures, in which a place is told from its mirror image."""
+
+    def forward(self, inputs):
+        return inputs * torch.linspace(0, 1, inputs.shape[3])
+
+
+def test_pictures_of_mirror_images_are_turned_back(inputs):
+    ramp = torch.linspace(0, 1, 8)
+    torch.testing.assert_close(averaged(Darker(), inputs, "mirror"), inputs * (ramp + ramp.flip(0)) / 2)
+    assert torch.equal(averaged(Darker(), inputs, "none"), Darker()(inputs))
+
+
+def test_pictures_of_moved_ones_are_refused(inputs):
+    with pytest.raises(ConfigError, match="lack an edge.*tta=mirror"):
+        averaged(Darker(), inputs, "mirror_shift")
+    with pytest.raises(ConfigError):
+        check_views("mirror_shift", "images")
+    check_views("mirror_shift", "logits")
+    check_views("mirror", "images")

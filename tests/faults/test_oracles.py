@@ -49,7 +49,7 @@ def normalise(channels=2):
 
 
 def judged(model, split, batch_size=5):
-    return evaluate(model, split, objective=GOAL, normalise=normalise(), machine=CPU, num_classes=CLASSES, batch_size=batch_size)
+    return evaluate(model, split, objective=GOAL, normalise=normalise(), machine=CPU, batch_size=batch_size)
 
 
 def rows(folder):
@@ -439,7 +439,7 @@ MUTANTS = [
     (
         "H2",
         "the first batch twice",
-        "cnntrain.engine.metrics:collect",
+        "cnntrain.objective.class_metrics:collect",
         "torch.cat(figures, dim=1)",
         "torch.cat([figures[0], *figures], dim=1)",
     ),
@@ -524,14 +524,14 @@ MUTANTS = [
         "self.byte_scale if images.dtype == torch.uint8 else self.scale",
         "self.scale",
     ),
-    ("H6", "the trained weights, not the averaged ones", "cnntrain.task.load:build_model", "judged_prefix(checkpoint.tensors)", '"model."'),
+    ("H6", "the trained weights, not the averaged ones", "cnntrain.task.load:_built", "judged_prefix(checkpoint.tensors)", '"model."'),
     ("H6", "no evaluation mode", "cnntrain.task.load:predictor", ".eval()", ".train()"),
     (
         "H7",
         "a mean of batch means in training",
         "cnntrain.engine.state:State.advance",
-        'torch.stack([stats["loss_sum"], stats["correct"]])',
-        'torch.stack([stats["loss_sum"] * 8 / stats["count"], stats["correct"]])',
+        "stats[name] for name in self.means.values()",
+        'stats[name] * (8 / stats["count"] if name == "loss_sum" else 1) for name in self.means.values()',
     ),
     (
         "H7",
@@ -550,7 +550,7 @@ MUTANTS = [
     (
         "H7",
         "a mean of batch means in evaluation",
-        "cnntrain.engine.metrics:Evaluation.metrics",
+        "cnntrain.objective.class_metrics:ClassEvaluation.metrics",
         "self.samples.losses.mean()",
         "torch.stack([part.mean() for part in self.samples.losses.split(5)]).mean()",
     ),

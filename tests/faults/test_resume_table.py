@@ -34,7 +34,7 @@ COMMON = {
     "report.every": "2it",
 }  # fmt: skip
 LARGE = COMMON | {"data.size": 32, "data.samples": 25, "epochs": 2, "data.val": 0.2, "checkpoint.every": "1it"}
-CHEAP_MODELS = ("lenet5", "cats_dogs_cnn", "simple_convnet", "speedrun")  # all others: once each, in the slow share
+CHEAP_MODELS = ("lenet5", "cats_dogs_cnn", "simple_convnet", "speedrun", "conv_autoencoder")  # all others: once each, in the slow share
 MOST_PARAMETERS = 12e6  # larger ones are the same code, and a disk full of weights
 VALUES: dict[str, list[Any]] = {  # keys of train.yaml and of its nodes; the first value is what is shipped
     "microbatch": [None, 5],  # of 8: 5 and 3
@@ -53,9 +53,15 @@ ELSEWHERE = {
 WORDS = {  # what makes an option do something in 15 steps, or be quick
     "average=swa": ["average.start=0", "average.every=1it"],
     "model=speedrun": ["model.widths=[8,16,16]"],
+    "model=conv_autoencoder": ["model.widths=[8,16]"],
     "optimizer=sgd": ["optimizer.lr=0.01"],  # no combination is to diverge
 }
+CLASSIFIERS = {f"model={name}" for name in (*CHEAP_MODELS, "dropping") if name != "conv_autoencoder"}
 NEEDS = {  # options that go with some of another group only
+    "model=conv_autoencoder": ("objective", {"objective=reconstruction"}),
+    "objective=reconstruction": ("model", {"model=conv_autoencoder"}),
+    "objective=classification": ("model", CLASSIFIERS),
+    "tta=mirror_shift": ("model", CLASSIFIERS),
     "weights=whitened": ("model", {"model=speedrun"}),
     "augment=[progressive]": ("model", {"model=dropping"}),
 }
@@ -169,7 +175,7 @@ def job_of(words: list[str], folder: Path, common: dict[str, Any] = COMMON) -> J
     for target in targets(job.config):
         load(target)  # here, or each of its lives would have to
     check_shapes(
-        lambda size: job.recipe.values["model"](in_channels=3, num_classes=3, image_size=size), 3, common["data.size"], 3
+        lambda size: job.recipe.values["model"](in_channels=3, num_classes=3, image_size=size), 3, common["data.size"], None
     )  # likewise
     return job
 

@@ -190,7 +190,9 @@ def test_the_size_is_foreseen_for_every_optimizer(tmp_path, name):
         model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.Conv2d(64, 64, 3), nn.Flatten(), nn.Linear(64 * 16, 256))
         optimizer = check(tree, place="optimizer")(params=[{"params": list(model.parameters()), "lr_scale": 1.0}])
         scaler, judge = torch.amp.GradScaler("cpu", enabled=False), stopping(larger_is_better=True)
-        state = State(model=model, optimizer=optimizer, average=average(model=model), scaler=scaler, judge=judge)
+        state = State(
+            model=model, optimizer=optimizer, average=average(model=model), scaler=scaler, judge=judge, means={"loss": "loss_sum"}
+        )
         weights = [value.clone() for value in model.parameters()]
         foreseen, begun = checkpoint_bytes(state), len(optimizer.state)
         assert len(optimizer.state) == begun and all(map(torch.equal, weights, model.parameters()))  # nothing has stepped

@@ -1,9 +1,13 @@
 """Targets, mean loss with auxiliary heads, and statistics."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
+from cnntrain.engine.machine import Machine
+from cnntrain.engine.precision import Precision
 from cnntrain.loss.cross_entropy import CrossEntropy
 from cnntrain.objective.classification import Classification
 
@@ -68,3 +72,44 @@ def test_gradient_flows_to_the_loss_only():
 def test_monitor():
     """What chooses the best model."""
     assert objective().monitor == "accuracy" and objective(monitor="loss").monitor == "loss"
+
+
+class Penalised(Heads):
+    """With a penalty of its one weight."""
+
+    def __init__(self, *outputs) -> None:
+        super().__init__(*outputs)
+        self.weight = nn.Parameter(torch.tensor(3.0))
+
+    def penalty(self):
+        return 0.5 * self.weight.square()
+
+
+def test_a_models_penalty_is_added_to_the_loss_alone():
+    logits, goal = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), objective()
+    targets = goal.targets(torch.tensor([0, 1, 2, 0]))
+    plain, expected = goal(Heads(logits), torch.zeros(4, 1), targets)
+    model = Penalised(logits)
+    total, stats = goal(model, torch.zeros(4, 1), targets)
+    torch.testing.assert_close(total, plain + 4.5)
+    assert all(stats[name] == expected[name] for name in expected)
+    total.backward()
+    assert model.weight.grad.item() == pytest.approx(3)
+
+
+def test_an_attribute_of_that_name_that_is_no_function_is_left_alone():
+    logits, goal = torch.zeros(4, 3), objective()
+    model = Heads(logits)
+    model.penalty = "l2"
+    targets = goal.targets(torch.tensor([0, 1, 2, 0]))
+    torch.testing.assert_close(goal(model, logits, targets)[0], goal(Heads(logits), logits, targets)[0])
+
+
+@pytest.mark.parametrize("microbatch", [1, 3, 4])
+def test_a_penalty_counts_once_a_step_whatever_the_microbatch(microbatch):
+    model, goal = Penalised(torch.zeros(1, 3)), objective()
+    model.forward = lambda inputs: inputs + 0 * model.weight
+    optimizer = SimpleNamespace(param_groups=[{"params": [model.weight]}])  # the real ones take seconds to import
+    precision = Precision(optimizer, machine=Machine(device="cpu"), clip=None, microbatch=microbatch)
+    precision.backward(goal, model, torch.randn(4, 3), goal.targets(torch.tensor([0, 1, 2, 0])))
+    assert model.weight.grad.item() == pytest.approx(3)

@@ -213,3 +213,51 @@ def test_a_checkpoints_data_cannot_name_code_that_is_not_trusted(tmp_path, reord
     assert "trust=[outsider_for_evaluate]" in caught.value.fix
     result = evaluate(checkpoint=str(tmp_path / "a.safetensors"), machine=MACHINE, trust=("outsider_for_evaluate",))
     assert result["data"] == "reordered"
+
+
+FRACTAL = {
+    "_target_": "cnntrain.model.fractalnet.FractalNet",
+    "widths": [4, 6],
+    "columns": 2,
+    "column": None,
+    "drop_path": 0.15,
+    "global_share": 0.5,
+    "paths": "drop",
+    "dropout": [0.0, 0.0],
+    "stem": "cifar",
+}
+
+
+def test_a_knob_of_the_model_is_laid_over_the_checkpoints(tmp_path, capsys):
+    network, dataset = make(tmp_path / "a.safetensors", model=FRACTAL)
+    path = str(tmp_path / "a.safetensors")
+    images, labels = pictures_of(dataset.test)
+    losses = set()
+    for column in (None, 1, 2):
+        for block in network.blocks:
+            block.column = column
+        expected = cross_entropy(logits_of(network, dataset, images), labels).item()
+        result = evaluate(checkpoint=path, machine=MACHINE, knobs={"column": column} if column else {})
+        assert result["loss"] == pytest.approx(expected, rel=1e-5)
+        assert result.get("knobs") == ({"column": column} if column else None)
+        assert (f", column={column}" in capsys.readouterr().out) == (column is not None)
+        losses.add(result["loss"])
+    assert len(losses) == 3
+
+
+@pytest.mark.parametrize(
+    ("knobs", "what"),
+    [
+        ({"colum": 2}, "with colum=2: model.colum: FractalNet has no such parameter (did you mean 'column'?)"),
+        ({"column": "two"}, "model.column: 'two' is not a whole number"),
+        ({"column": 3}, "there is no column 3 of 2"),
+        ({"widths": [4, 8]}, "with widths=[4, 8]: "),
+        ({"columns": 1}, "blocks.0.rows.1.0.0.weight is not in the model"),
+        ({"num_classes": 7}, "is given by the run"),
+    ],
+)
+def test_a_knob_that_does_not_fit_is_named(tmp_path, knobs, what):
+    make(tmp_path / "a.safetensors", model=FRACTAL)
+    with pytest.raises(ConfigError) as caught:
+        evaluate(checkpoint=str(tmp_path / "a.safetensors"), machine=MACHINE, knobs=knobs)
+    assert what in caught.value.what and caught.value.where == "knobs" and "leave knobs out" in caught.value.fix

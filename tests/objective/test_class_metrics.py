@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnntrain.engine.metrics import Evaluation, calibration_bins, calibration_error, collect, judge, per_class, wilson
+from cnntrain.objective.class_metrics import ClassEvaluation, calibration_bins, calibration_error, collect, judge, per_class, wilson
 
 
 def draw(number, num_classes, seed=0):
@@ -19,7 +19,7 @@ def draw(number, num_classes, seed=0):
 def evaluation_of(logits, labels, batch_size):
     losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     parts = zip(logits.split(batch_size), labels.split(batch_size), losses.split(batch_size), strict=True)
-    return Evaluation(collect([judge(*part) for part in parts]), logits.shape[1])
+    return ClassEvaluation(collect([judge(*part) for part in parts]), logits.shape[1])
 
 
 def loop(logits, labels):

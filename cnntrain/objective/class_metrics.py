@@ -7,8 +7,10 @@ Nothing here is a mean of batch means: each sample counts once, whatever batch i
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,7 +62,7 @@ def collect(figures: list[Tensor]) -> Samples:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ClassEvaluation:
     """All that is said of a model on a split of N samples and K classes."""
 
     samples: Samples
@@ -96,6 +98,23 @@ class Evaluation:
     def calibration(self) -> Tensor:
         """The reliability diagram's rows: see :func:`calibration_bins`."""
         return calibration_bins(self.samples.confidence, self.samples.correct)
+
+    def describe(self, classes: Sequence[str]) -> dict[str, Any]:
+        """All figures as plain values, those of each class under its name."""
+        low, high = self.interval
+        columns = {name: values.tolist() for name, values in self.classes.items()}
+        return {
+            "pictures": len(self),
+            **self.metrics,
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "classes": [{"name": name, **{key: values[place] for key, values in columns.items()}} for place, name in enumerate(classes)],
+            "confusion": self.confusion.tolist(),
+        }
+
+    def show(self, board: Any, part: str, classes: Sequence[str], step: int) -> None:
+        """TensorBoard gets the confusion matrix."""
+        board.confusion(f"{part}/confusion", self.confusion, classes, step)
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
