@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all soak check format bench bench-gpu bench-peers bench-folders bench-start bench-memory bench-checkpoint clean
+.PHONY: help setup train test test-all soak check format bench bench-gpu bench-peers bench-folders bench-start bench-memory bench-checkpoint bench-models models clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,12 @@ bench-memory: .venv/done  ## The most memory of a run, beside the bare model's a
 
 bench-checkpoint: .venv/done  ## What saving costs: share of a run's time, beside torch.save + fsync, memory (5 minutes)
 	$(BIN)/python bench/checkpoint.py $(ARGS)
+
+bench-models: .venv/done  ## Every network beside torchvision's: forward and backward (10 minutes; ARGS="--only densenet")
+	$(BIN)/python bench/models.py $(ARGS)
+
+models: .venv/done  ## Write docs/models.md: every network's paper, parameters, multiply-adds, smallest image (minutes)
+	$(BIN)/python tests/model/catalogue.py
 
 bench/peers/.venv/done: pyproject.toml bench/peers/requirements.txt
 	$(PYTHON) -m venv bench/peers/.venv

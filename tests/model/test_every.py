@@ -1,52 +1,30 @@
-"""What every shipped `conf/model/*.yaml` must do: the contract of `cnntrain/model/__init__.py`, and the parameter counts of SPEC."""
+"""What every shipped `conf/model/*.yaml` must do: the contract of `cnntrain/model/__init__.py`, and the figures of the ledger."""
 
-import importlib
-import inspect
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from torch import nn
+from model.entries import CONF, build, read
+from torch import Tensor, nn
 
-CONF = Path(__file__).parents[2] / "conf" / "model"
+from cnntrain.engine.shapes import check_shapes
+from cnntrain.errors import ConfigError
+
+ENTRIES = read()
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
-FACTS = {"in_channels", "num_classes", "image_size"}
-
-# SPEC section N: channels, classes, image size, trainable parameters (torchvision: mobilenet_v3_large as torchvision documents it; the
-# speed-run nets: as the convolutions, biases and classifier of the paper's code add up, the whitening filters included)
-COUNTS = {
-    "lenet5": (1, 10, 32, 61_706),
-    "simple_convnet": (1, 10, 28, 433_890),
-    "cats_dogs_cnn": (3, 2, 300, 438_842),
-    "resnet18": (3, 1000, 224, 11_689_512),
-    "resnet34": (3, 1000, 224, 21_797_672),
-    "resnet50": (3, 1000, 224, 25_557_032),
-    "resnet101": (3, 1000, 224, 44_549_160),
-    "resnet152": (3, 1000, 224, 60_192_808),
-    "resnet20": (3, 10, 32, 269_722),
-    "resnet32": (3, 10, 32, 464_154),
-    "resnet44": (3, 10, 32, 658_586),
-    "resnet56": (3, 10, 32, 853_018),
-    "resnet110": (3, 10, 32, 1_727_962),
-    "torchvision": (3, 1000, 224, 5_483_032),
-    "airbench94": (3, 10, 32, 1_971_640),
-    "airbench96": (3, 10, 32, 9_915_704),
-    "speedrun": (3, 10, 32, 294_648),
-}
-# the smallest image that works, or a small one where any does; 8 for nets that fit any size
-SIZES = {"lenet5": 12, "simple_convnet": 6, "cats_dogs_cnn": 6, "torchvision": 32, "airbench94": 9, "airbench96": 9, "speedrun": 9}
+LARGE = 30_000_000  # parameters: whose own starting weights take too long to draw in every test
+TWINS = [name for name in NAMES if name in ENTRIES and ENTRIES[name].twin]
 
 
-def build(name: str, *, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
-    """The net that a YAML describes, called as a Recipe does: its keys, and those facts that the signature names."""
-    node = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
-    module, _, attribute = node.pop("_target_").rpartition(".")
-    target = getattr(importlib.import_module(module), attribute)
-    facts = {"in_channels": in_channels, "num_classes": num_classes, "image_size": image_size}
-    parameters = set(inspect.signature(target).parameters)
-    assert set(node) == parameters - FACTS, f"{name}.yaml must list every parameter of its target"
-    return target(**node, **{key: value for key, value in facts.items() if key in parameters})
+def parameters(net: nn.Module) -> int:
+    """The trainable ones."""
+    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+
+
+def heads(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The main output, and the auxiliary ones."""
+    return output if isinstance(output, tuple) else (output,)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -59,41 +37,94 @@ def name(request):
 def net(name):
     """A net of 2 channels and 3 classes: neither is anybody's default."""
     torch.manual_seed(0)
-    return build(name, in_channels=2, num_classes=3, image_size=SIZES.get(name, 8))
+    if ENTRIES[name].parameters < LARGE:
+        return build(name, in_channels=2, num_classes=3, image_size=ENTRIES[name].smallest)
+    with torch.device("meta"):
+        net = build(name, in_channels=2, num_classes=3, image_size=ENTRIES[name].smallest)
+    return with_numbers(net)
+
+
+def with_numbers(net: nn.Module) -> nn.Module:
+    """A net from the meta device with weights of He's deviation, batch norms that do nothing yet, and buffers of zeros."""
+    net.to_empty(device="cpu")
+    for value in [*net.parameters(), *net.buffers()]:
+        nn.init.zeros_(value)
+    for parameter in net.parameters():
+        if parameter.dim() > 1:
+            bound = (6 / parameter[0].numel()) ** 0.5
+            nn.init.uniform_(parameter, -bound, bound)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+    return net
 
 
 @pytest.fixture
 def images(name):
     """A seeded batch of 4."""
-    return torch.randn(4, 2, SIZES.get(name, 8), SIZES.get(name, 8), generator=torch.Generator().manual_seed(1))
+    size = ENTRIES[name].smallest
+    return torch.randn(4, 2, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def test_parameter_count_is_that_of_the_specification(name):
-    in_channels, num_classes, image_size, expected = COUNTS[name]
+def shape(name: str, images: Tensor) -> tuple[int, ...]:
+    """What must come out."""
+    return tuple(images.shape) if ENTRIES[name].output == "images" else (len(images), 3)
+
+
+def test_parameter_count_is_that_of_the_ledger(name):
+    entry = ENTRIES[name]
     with torch.device("meta"):
-        net = build(name, in_channels=in_channels, num_classes=num_classes, image_size=image_size)
-    assert sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad) == expected
+        net = build(name, **entry.facts)
+    with_heads = parameters(net)
+    assert with_heads == (entry.with_heads or entry.parameters)
+    if entry.with_heads:
+        size = entry.at[2]
+        outputs = net.train()(torch.zeros(2, entry.at[0], size, size, device="meta"))
+        assert isinstance(outputs, tuple) and all(logits.shape == (2, entry.at[1]) for logits in outputs)
+        used = evaluated(net, entry.at)
+        assert sum(p.numel() for p in net.parameters() if id(p) in used) == entry.parameters
 
 
-def test_backward_reaches_every_parameter(net, images):
+def evaluated(net: nn.Module, at: list[int]) -> set[int]:
+    """The identities of the parameters of all modules that run in evaluation."""
+    used: set[int] = set()
+    hooks = [
+        module.register_forward_hook(lambda module, *_: used.update(id(p) for p in module.parameters(recurse=False)))
+        for module in net.modules()
+    ]
+    net.eval()(torch.zeros(2, at[0], at[2], at[2], device="meta"))
+    for hook in hooks:
+        hook.remove()
+    return used
+
+
+def test_one_training_step_reaches_every_parameter(name, net, images):
+    torch.manual_seed(2)  # dropout and drop-path: the same whatever ran before
     net.train().zero_grad()
-    logits = net(images)
-    assert logits.shape == (4, 3)
-    nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0])).backward()
-    unreached = [key for key, value in net.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
+    net.to(memory_format=torch.channels_last)
+    outputs = heads(net(images.contiguous(memory_format=torch.channels_last)))
+    assert all(tuple(output.shape) == shape(name, images) for output in outputs)
+    labels = torch.tensor([0, 1, 2, 0])
+    loss = sum(
+        nn.functional.cross_entropy(logits, labels) if logits.dim() == 2 else (logits - images).square().mean() for logits in outputs
+    )
+    loss.backward()
+    net.to(memory_format=torch.contiguous_format)
+    assert all(parameter.grad is None or torch.isfinite(parameter.grad).all() for parameter in net.parameters())
+    unreached = [key for key, value in net.named_parameters() if value.requires_grad and (value.grad is None or not value.grad.any())]
     assert not unreached
 
 
-def test_evaluation_is_deterministic_and_the_same_in_channels_last(net, images):
+def test_evaluation_is_deterministic_and_the_same_in_channels_last(name, net, images):
     net.train()
-    net(images)  # training before must leave a net that evaluates
-    net.eval()
     with torch.no_grad():
+        net(images)  # training before must leave a net that evaluates
+        net.eval()
         before = {key: value.clone() for key, value in net.named_buffers()}
         first, second = net(images), net(images)
-        assert first.shape == (4, 3) and torch.isfinite(first).all()
+        assert tuple(first.shape) == shape(name, images) and torch.isfinite(first).all()
         assert torch.equal(first, second)
-        assert torch.allclose(net(images[:1]), first[:1], rtol=1e-3, atol=1e-4), "a sample's logits depend on the batch"
+        assert torch.allclose(net(images[:1]), first[:1], rtol=1e-3, atol=1e-4), "a sample's output depends on the batch"
         net.to(memory_format=torch.channels_last)
         last = net(images.contiguous(memory_format=torch.channels_last))
         net.to(memory_format=torch.contiguous_format)
@@ -101,18 +132,15 @@ def test_evaluation_is_deterministic_and_the_same_in_channels_last(net, images):
         assert all(torch.equal(before[key], value) for key, value in net.named_buffers()), "evaluation changed a buffer"
 
 
-def test_trains_in_channels_last(net, images):
-    net.train().zero_grad()
-    net.to(memory_format=torch.channels_last)
-    net(images.contiguous(memory_format=torch.channels_last)).sum().backward()
-    net.to(memory_format=torch.contiguous_format)
-    assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters())
-
-
 def test_state_dict_is_the_whole_function(name, net, images):
-    torch.manual_seed(5)
-    other = build(name, in_channels=2, num_classes=3, image_size=SIZES.get(name, 8))
-    other.load_state_dict(net.state_dict())
+    if ENTRIES[name].parameters < LARGE:
+        torch.manual_seed(5)
+        other = build(name, in_channels=2, num_classes=3, image_size=ENTRIES[name].smallest)
+        other.load_state_dict(net.state_dict())
+    else:
+        with torch.device("meta"):
+            other = build(name, in_channels=2, num_classes=3, image_size=ENTRIES[name].smallest)
+        other.load_state_dict(net.state_dict(), assign=True)
     with torch.no_grad():
         assert torch.equal(net.eval()(images), other.eval()(images))
 
@@ -121,8 +149,72 @@ def test_choices_are_words(net):
     assert all(isinstance(key, str) and isinstance(value, str) for key, value in getattr(net, "choices", {}).items())
 
 
-def test_every_model_file_has_a_yaml():
-    targets = {yaml.safe_load(path.read_text(encoding="utf-8"))["_target_"] for path in CONF.glob("*.yaml")}
-    files = {path.stem for path in (Path(__file__).parents[2] / "cnntrain" / "model").glob("*.py")} - {"__init__"}
-    assert files == {target.split(".")[2] for target in targets}
-    assert set(COUNTS) == set(NAMES)
+@pytest.mark.parametrize("name", TWINS)
+def test_torchvisions_weights_fit_by_name_and_shape(name):
+    with torch.device("meta"):
+        ours = build(name, **ENTRIES[name].facts).state_dict()
+        theirs = twin(name, ENTRIES[name].at[1]).state_dict()
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+
+
+@pytest.mark.parametrize(
+    "name", [name if ENTRIES[name].parameters < LARGE else pytest.param(name, marks=pytest.mark.slow) for name in TWINS]
+)
+def test_torchvisions_weights_give_the_same_logits(name):
+    torch.manual_seed(0)
+    entry = ENTRIES[name]
+    size = entry.at[2] if entry.with_heads else max(65, entry.smallest)  # 64 is what `stem: auto` takes for small
+    reference = with_numbers(twin(name, 5))
+    for module in reference.modules():  # statistics that matter, and no chance
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    with torch.device("meta"):
+        net = build(name, in_channels=3, num_classes=5, image_size=size)
+    # as a pretrained net is built, which needs the larger form even for small pictures
+    net.load_state_dict(reference.state_dict(), assign=True)
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    images = torch.randn(2, 3, size, size)
+    for training in (False, True):
+        ours, theirs = heads(net.train(training)(images)), heads(reference.train(training)(images))
+        assert len(ours) == len(theirs)
+        for own, other in zip(ours, sorted_heads(name, theirs), strict=True):
+            torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5 * max(1.0, other.abs().max().item()))
+
+
+def sorted_heads(name: str, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """torchvision's GoogLeNet names its later head first."""
+    return (outputs[0], *reversed(outputs[1:]))
+
+
+def twin(name: str, num_classes: int) -> nn.Module:
+    """torchvision's net."""
+    from torchvision.models import get_model
+
+    entry = ENTRIES[name]
+    own = {"init_weights": False, "aux_logits": entry.with_heads is not None} if entry.twin in ("googlenet", "inception_v3") else {}
+    return get_model(entry.twin, weights=None, num_classes=num_classes, **own)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(ENTRIES))
+def test_the_smallest_image_is_the_smallest_that_a_run_accepts(name):
+    entry = ENTRIES[name]
+
+    def check(image_size: int) -> None:
+        output = entry.at[1] if entry.output == "logits" else "images"
+        check_shapes(lambda size: build(name, **entry.facts | {"image_size": size}), entry.at[0], image_size, output)
+
+    check(entry.smallest)
+    with pytest.raises(ConfigError, match=rf"{entry.smallest}[×x]{entry.smallest}"):
+        check(entry.smallest - 1)
+
+
+def test_every_model_file_has_a_yaml_and_every_yaml_an_entry():
+    families = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["_target_"].split(".")[2] for path in CONF.glob("*.yaml")}
+    assert {path.stem for path in (Path(__file__).parents[2] / "cnntrain" / "model").glob("*.py")} - {"__init__"} == set(families.values())
+    assert {name: entry.family for name, entry in ENTRIES.items()} == families
