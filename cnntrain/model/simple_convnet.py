@@ -8,16 +8,16 @@ Deviations:
 - Its `output_size` is the run's number of classes and its `input_dim` the run's image, so neither is a key here.
 - The map is flattened pixel by pixel (`layer/flatten.py`), the book's map by map: a permutation of the first dense layer's columns.
 - The softmax belongs to the loss.
-- `pad` takes `same` and `valid` too, and sizes that do not divide evenly are rounded down, as torch does.
+- `pad` takes `same`, `valid` and `full` too, and sizes that do not divide evenly are rounded down, as torch does.
 """
 
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnntrain.layer.flatten import PixelMajorFlatten
-from cnntrain.layer.window import Window, final_map_size, padding_sides
+from cnntrain.layer.padded_convolution import Conv2d
+from cnntrain.layer.window import Window, final_map_size
 from cnntrain.units import Count, Positive, Size
 
 
@@ -30,7 +30,7 @@ class SimpleConvNet(nn.Module):
         filter_num: Count = 30,
         filter_size: Count = 5,
         stride: Count = 1,
-        pad: Size | Literal["same", "valid"] = 0,
+        pad: Size | Literal["same", "valid", "full"] = 0,
         hidden_size: Count = 100,
         weight_init_std: Positive = 0.01,
         in_channels: int,
@@ -40,10 +40,7 @@ class SimpleConvNet(nn.Module):
         super().__init__()
         windows = [Window("conv1", filter_size, stride, pad), Window("pool1", 2, 2)]
         size = final_map_size(image_size, lambda _: windows, net="SimpleConvNet")
-        before, after = padding_sides(pad, size=image_size, kernel=filter_size, stride=stride)
-        # an uneven `same` is padded before the convolution, an even one within it, which is cheaper
-        self.uneven = (before, after, before, after) if before != after else None
-        self.conv1 = nn.Conv2d(in_channels, filter_num, filter_size, stride, padding=0 if self.uneven else before)
+        self.conv1 = Conv2d(in_channels, filter_num, filter_size, stride=stride, padding=pad)
         self.relu1 = nn.ReLU(inplace=True)
         self.pool1 = nn.MaxPool2d(2)
         self.flatten = PixelMajorFlatten()
@@ -56,8 +53,6 @@ class SimpleConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → logits (B, K). Shapes in the comments are the defaults' at 28×28."""
-        if self.uneven:
-            x = F.pad(x, self.uneven)
         x = self.relu1(self.conv1(x))  # (B, 30, 24, 24)
         x = self.flatten(self.pool1(x))  # (B, 4320)
         return self.fc2(self.relu2(self.fc1(x)))

@@ -1,9 +1,11 @@
-"""CifarResNet: depths and shortcuts."""
+"""CifarResNet: depths, shortcuts, plain nets, stochastic depth."""
 
 import pytest
 import torch
+from torch import nn
 
 from cnntrain.errors import ConfigError
+from cnntrain.layer.drop_path import DropPath
 from cnntrain.layer.residual import PaddedShortcut
 from cnntrain.model.cifar_resnet import CifarResNet
 
@@ -13,10 +15,6 @@ def count(**config):
     with torch.device("meta"):
         net = CifarResNet(**config, in_channels=3, num_classes=10)
     return sum(parameter.numel() for parameter in net.parameters())
-
-
-def test_the_papers_deepest():
-    assert count(depth=1202) == 19_421_274
 
 
 def test_shortcuts_by_arithmetic():
@@ -35,3 +33,38 @@ def test_shortcut_a_only_where_the_shape_changes():
 def test_depth_must_be_6n_and_2(depth, fix):
     with pytest.raises(ConfigError, match=rf"model\.depth={fix}$"):
         CifarResNet(depth=depth, in_channels=3, num_classes=10)
+
+
+@pytest.mark.parametrize("depth", [20, 56])
+def test_plain_nets_have_the_counts_of_the_residual_ones(depth):
+    """SPEC N12: shortcut A has no parameters."""
+    assert count(depth=depth, shortcut="none") == count(depth=depth)
+
+
+def test_plain_net_is_its_layers_one_after_another():
+    torch.manual_seed(0)
+    net = CifarResNet(depth=8, shortcut="none", in_channels=3, num_classes=2).eval()
+    layers = [
+        module for module in net.modules() if not isinstance(module, nn.Identity) and next(module.children(), None) is None
+    ]  # in the order of the definition
+    images = torch.randn(2, 3, 8, 8)
+    assert torch.equal(net(images), nn.Sequential(*layers)(images))
+
+
+def test_stochastic_depth_is_of_training_alone():
+    torch.manual_seed(0)
+    net = CifarResNet(depth=14, stochastic_depth=0.6, in_channels=3, num_classes=2)
+    same = CifarResNet(depth=14, in_channels=3, num_classes=2)
+    same.load_state_dict(net.state_dict())
+    rates = [module.rate for module in net.modules() if isinstance(module, DropPath)]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    images = torch.randn(8, 3, 8, 8)
+    assert not torch.allclose(net(images), same(images))
+    same.load_state_dict(net.state_dict())
+    assert torch.equal(net.eval()(images), same.eval()(images))
+
+
+@pytest.mark.parametrize(("knob", "value", "fix"), [("zero_init_residual", True, "false"), ("stochastic_depth", 0.5, "0.0")])
+def test_what_needs_shortcuts_says_so(knob, value, fix):
+    with pytest.raises(ConfigError, match=rf"model\.{knob}={fix}$"):
+        CifarResNet(depth=8, shortcut="none", in_channels=3, num_classes=10, **{knob: value})

@@ -23,9 +23,9 @@ def test_knobs():
     assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
 
 
-@pytest.mark.parametrize(("pad", "size"), [("same", 7), ("valid", 6), (2, 7), (0, 6)])
+@pytest.mark.parametrize(("pad", "size"), [("same", 7), ("valid", 6), ("full", 8), (2, 7), (0, 6)])
 def test_padding_with_a_stride(pad, size):
-    net = SimpleConvNet(pad=pad, stride=2, **FACTS)  # same: 14 → 7; valid: 12 → 6
+    net = SimpleConvNet(pad=pad, stride=2, **FACTS)  # same: 14 → 7; valid: 12 → 6; full: 16 → 8
     assert net.fc1.in_features == 30 * size * size
     assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
 
