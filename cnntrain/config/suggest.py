@@ -6,10 +6,15 @@ neighbours swapped: Damerau 1964, in its restricted form), and after that abbrev
 
 from collections.abc import Iterable
 
+_BEGINNING = 5  # letters that are a beginning and no chance
+
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that ``word`` most likely stands for, or None where none is near."""
-    slip = _nearest_slip(word, candidates := list(dict.fromkeys(candidates)))
+    candidates = list(dict.fromkeys(candidates))
+    if len(word) >= _BEGINNING and (begun := [name for name in candidates if name.startswith(word)]):
+        return min(begun, key=len)  # resnext50 is the beginning of resnext50_32x4d rather than a slip in resnet50
+    slip = _nearest_slip(word, candidates)
     return slip[1] if slip else _abbreviated(word, candidates)
 
 

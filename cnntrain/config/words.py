@@ -7,7 +7,7 @@ from hydra.core.override_parser.types import Override
 
 from cnntrain.config.find import Files
 from cnntrain.config.outline import read
-from cnntrain.config.suggest import ask, key_meant, nearest
+from cnntrain.config.suggest import ask, key_meant, nearest, slips
 from cnntrain.errors import ConfigError
 
 
@@ -79,9 +79,10 @@ def _check_options(line: str, group: str, value: Any, files: Files) -> None:
             near = nearest(name, [option for option in options if option not in names])
             homes = [f"{other}={name}" for other in files if name in files[other] and other and "/" not in other]
             right = [*names[:place], str(near), *names[place + 1 :]]
-            fix = f"{group}=[{','.join(right)}]" if isinstance(value, list) else f"{group}={near}"
+            asked = line.partition("=")[0].lstrip("+")  # the group, with its package: model@model.net
+            fix = f"{asked}=[{','.join(right)}]" if isinstance(value, list) else f"{asked}={near}"
             what = f"{group} has no option {name!r}"
-            if homes and not near:
+            if homes and (not near or slips(name, near) > 1):  # a whole name elsewhere is meant rather than one that is only like it
                 raise ConfigError(f"{what}, which is one of {homes[0].partition('=')[0]}", where=line, fix=homes[0])
             raise ConfigError(what + (ask(near) if near else ""), where=line, fix=fix if near else _list_of("choose", options))
 

@@ -9,13 +9,18 @@ Deviation: the paper does not give j. It is cross entropy with one more class, t
 
 import torch
 
+from cnntrain.errors import ConfigError
 from cnntrain.units import NonNegative
+
+_MOST = 1e4  # of j: e^-j is 0 long before, and it must fit half precision
 
 
 class MapCriterion:
     """``log(e^-j + Σ_k e^{z_k}) - Σ_k t_k·z_k`` per sample, for logits z = -y."""
 
     def __init__(self, *, rubbish: NonNegative = 30.0) -> None:
+        if rubbish > _MOST:
+            raise ConfigError(f"rubbish is {rubbish:g}, a distance is {_MOST:g} at most", where="loss.rubbish", fix="loss.rubbish=30")
         self.rubbish = rubbish
 
     def __call__(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from cnntrain.layer.flatten import PixelMajorFlatten
 from cnntrain.layer.response_norm import response_norm
 from cnntrain.layer.window import Window, final_map_size
-from cnntrain.units import Fraction
+from cnntrain.units import Decay
 
 
 class AlexNet(nn.Module):
     """The original: five convolutions in two towers, three dense layers; (B, C, H, W) → (B, K), images of 64×64 or more."""
 
-    def __init__(self, *, dropout: Fraction = 0.5, in_channels: int, num_classes: int, image_size: int) -> None:
+    def __init__(self, *, dropout: Decay = 0.5, in_channels: int, num_classes: int, image_size: int) -> None:
         super().__init__()
         size = final_map_size(image_size, _windows, net="AlexNet")
         padding = _reach(image_size)
@@ -78,7 +78,7 @@ class AlexNet(nn.Module):
 class SingleTowerAlexNet(nn.Module):
     """Five convolutions in one tower, three dense layers: (B, C, H, W) → (B, K); images of 63×63 or more."""
 
-    def __init__(self, *, dropout: Fraction = 0.5, in_channels: int, num_classes: int) -> None:
+    def __init__(self, *, dropout: Decay = 0.5, in_channels: int, num_classes: int) -> None:
         super().__init__()
         self.features = nn.Sequential(  # shapes at 224×224
             nn.Conv2d(in_channels, 64, 11, 4, padding=2),  # (B, 64, 55, 55)

@@ -22,7 +22,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from cnntrain.units import Fraction
+from cnntrain.units import Decay
 
 # width and kernels of the convolutions before each reduction; the width of those after the last one
 _STAGES: dict[str, tuple[tuple[int, tuple[int, ...]], ...]] = {
@@ -42,8 +42,8 @@ class AllCNN(nn.Module):
         *,
         base: Literal["A", "B", "C", "imagenet"] = "C",
         reduction: Literal["pool", "stride", "conv_pool", "conv"] = "conv",
-        input_dropout: Fraction = 0.2,
-        dropout: Fraction = 0.5,
+        input_dropout: Decay = 0.2,
+        dropout: Decay = 0.5,
         in_channels: int,
         num_classes: int,
     ) -> None:

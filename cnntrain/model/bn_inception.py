@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from cnntrain.layer.convolution import ConvNormReLU, initialise
 from cnntrain.layer.stem import Stem, choose_stem
-from cnntrain.units import Fraction
+from cnntrain.units import Decay
 
 # 1×1, 3×3 reduce, 3×3, double 3×3 reduce, double 3×3, pool and its projection (figure 5); no 1×1: a module of stride 2
 _WIDTHS = {
@@ -75,7 +75,7 @@ class BNInception(nn.Module):
     def __init__(
         self,
         *,
-        dropout: Fraction = 0.0,
+        dropout: Decay = 0.0,
         stem: Stem = "auto",
         in_channels: int,
         num_classes: int,

@@ -27,7 +27,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cnntrain.layer.residual import he_initialise
 from cnntrain.layer.stem import Stem, choose_stem
-from cnntrain.units import Count, Fraction
+from cnntrain.units import Count, Decay
 
 
 class DenseLayer(nn.Module):
@@ -102,7 +102,7 @@ class DenseNet(nn.Module):
         *,
         growth_rate: Count,
         block_layers: list[Count],
-        dropout: Fraction = 0.0,
+        dropout: Decay = 0.0,
         memory_efficient: bool = False,
         stem: Stem = "auto",
         in_channels: int,

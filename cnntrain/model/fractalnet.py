@@ -28,6 +28,8 @@ from cnntrain.layer.drop_path import PathJoin, global_columns
 from cnntrain.layer.stem import LARGEST_SMALL, Stem
 from cnntrain.units import Count, Decay, Fraction
 
+_MOST_COLUMNS = 8  # 255 convolutions a block; the paper has 6 at most
+
 
 class FractalNet(nn.Module):
     """Stem (ImageNet's form), fractal blocks with pools, global average, dense layer: (B, C, H, W) → (B, K)."""
@@ -137,6 +139,12 @@ def _check(widths: tuple[int, ...], columns: int, column: int | None, dropout: t
         rates = ",".join(str(rate) for rate in [*dropout, *[0.0] * len(widths)][: len(widths)])
         raise ConfigError(
             f"{len(widths)} blocks have {len(dropout)} rates of dropout", where="model.dropout", fix=f"model.dropout=[{rates}]"
+        )
+    if columns > _MOST_COLUMNS:
+        raise ConfigError(
+            f"{columns} columns are 2^{columns} - 1 convolutions a block",
+            where="model.columns",
+            fix=f"model.columns={_MOST_COLUMNS} or fewer",
         )
     if column is not None and column > columns:
         raise ConfigError(f"there is no column {column} of {columns}", where="model.column", fix=f"model.column={columns} (the deepest)")

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from cnntrain.layer.convolution import ConvNormReLU, initialise
 from cnntrain.layer.response_norm import response_norm
 from cnntrain.layer.stem import Stem, choose_stem
-from cnntrain.units import Fraction
+from cnntrain.units import Decay
 
 # 1×1, 3×3 reduce, 3×3, 5×5 reduce, 5×5, pool projection (table 1 of the paper)
 _WIDTHS = {
@@ -113,7 +113,7 @@ class GoogLeNet(nn.Module):
         norm: Literal["batch", "local_response"] = "batch",
         reduce: bool = True,
         auxiliary: bool = True,
-        dropout: Fraction = 0.4,
+        dropout: Decay = 0.4,
         stem: Stem = "auto",
         in_channels: int,
         num_classes: int,

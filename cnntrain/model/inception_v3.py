@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from cnntrain.layer.convolution import ConvNormReLU, initialise
 from cnntrain.layer.stem import Stem, choose_stem
-from cnntrain.units import Fraction
+from cnntrain.units import Decay
 
 _LARGE_FORM = "3x3, stride 2, two pools, no padding"
 _LARGEST_SMALL = 74  # 75 pixels become 7, 3 and 1
@@ -167,7 +167,7 @@ class InceptionV3(nn.Module):
         self,
         *,
         auxiliary: bool = True,
-        dropout: Fraction = 0.5,
+        dropout: Decay = 0.5,
         stem: Stem = "auto",
         in_channels: int,
         num_classes: int,

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from cnntrain.layer.convolution import ConvNormReLU, initialise
 from cnntrain.layer.stem import Stem, choose_stem
-from cnntrain.units import Fraction
+from cnntrain.units import Decay
 
 _SMALL_FORM, _LARGE_FORM = "all strides 1, padded", "three reductions, no padding"
 _LARGEST_SMALL = 74  # 75 pixels become 7, 3 and 1
@@ -134,7 +134,7 @@ _C = (  # figure 6
 class InceptionV4(nn.Module):
     """Stem, 4 A, 7 B and 3 C modules with reductions between, global average, dense layer: (B, C, H, W) → (B, K)."""
 
-    def __init__(self, *, dropout: Fraction = 0.2, stem: Stem = "auto", in_channels: int, num_classes: int, image_size: int) -> None:
+    def __init__(self, *, dropout: Decay = 0.2, stem: Stem = "auto", in_channels: int, num_classes: int, image_size: int) -> None:
         super().__init__()
         small, self.choices = choose_stem(stem, image_size, small_form=_SMALL_FORM, large_form=_LARGE_FORM, largest_small=_LARGEST_SMALL)
         self.stem = Chain(in_channels, _STEM, small=small)
@@ -217,8 +217,8 @@ class InceptionResNet(nn.Module):
         self,
         *,
         version: Literal[1, 2],
-        scales: tuple[Fraction, Fraction, Fraction] = (0.17, 0.1, 0.2),
-        dropout: Fraction = 0.2,
+        scales: tuple[Decay, Decay, Decay] = (0.17, 0.1, 0.2),
+        dropout: Decay = 0.2,
         stem: Stem = "auto",
         in_channels: int,
         num_classes: int,

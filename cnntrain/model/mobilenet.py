@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from cnntrain.layer.residual import he_initialise
 from cnntrain.layer.stem import Stem, choose_stem
-from cnntrain.units import Fraction, Positive
+from cnntrain.units import Decay, Positive
 
 # output channels and stride of each separable block of v1
 _BLOCKS_V1 = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
@@ -33,7 +33,7 @@ class MobileNetV1(nn.Module):
     """A convolution, 13 separable blocks, global average, dense layer: (B, C, H, W) → (B, K), any image size."""
 
     def __init__(
-        self, *, width: Positive = 1.0, dropout: Fraction = 0.001, stem: Stem = "auto", in_channels: int, num_classes: int, image_size: int
+        self, *, width: Positive = 1.0, dropout: Decay = 0.001, stem: Stem = "auto", in_channels: int, num_classes: int, image_size: int
     ) -> None:
         super().__init__()
         small, self.choices = _form(stem, image_size)
@@ -62,7 +62,7 @@ class MobileNetV2(nn.Module):
     """A convolution, 17 inverted residual blocks, a 1×1 convolution, global average, dense layer: (B, C, H, W) → (B, K), any image size."""
 
     def __init__(
-        self, *, width: Positive = 1.0, dropout: Fraction = 0.2, stem: Stem = "auto", in_channels: int, num_classes: int, image_size: int
+        self, *, width: Positive = 1.0, dropout: Decay = 0.2, stem: Stem = "auto", in_channels: int, num_classes: int, image_size: int
     ) -> None:
         super().__init__()
         small, self.choices = _form(stem, image_size)

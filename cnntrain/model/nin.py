@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from cnntrain.units import Fraction
+from cnntrain.units import Decay
 
 
 class _Block(NamedTuple):
@@ -49,9 +49,7 @@ _LAST_STD = {"cifar": 0.05, "imagenet": 0.01}
 class NetworkInNetwork(nn.Module):
     """Three or four mlpconv blocks with pools between them, global average: (B, C, H, W) → (B, K)."""
 
-    def __init__(
-        self, *, form: Literal["cifar", "imagenet"] = "cifar", dropout: Fraction = 0.5, in_channels: int, num_classes: int
-    ) -> None:
+    def __init__(self, *, form: Literal["cifar", "imagenet"] = "cifar", dropout: Decay = 0.5, in_channels: int, num_classes: int) -> None:
         super().__init__()
         self.features = nn.Sequential()
         for number, block in enumerate(_BLOCKS[form], start=1):

@@ -23,7 +23,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from cnntrain.layer.response_norm import response_norm
-from cnntrain.units import Fraction
+from cnntrain.units import Decay
 
 _WIDTHS = (64, 128, 256, 512, 512)
 # kernels of the convolutions in the five stages, each of which ends in a pool (table 1 of the paper, a column a row)
@@ -46,7 +46,7 @@ class VGG(nn.Module):
         configuration: Literal["A", "A-LRN", "B", "C", "D", "E"],
         batch_norm: bool = False,
         head: Literal["auto", "cifar", "imagenet"] = "auto",
-        dropout: Fraction = 0.5,
+        dropout: Decay = 0.5,
         in_channels: int,
         num_classes: int,
         image_size: int,

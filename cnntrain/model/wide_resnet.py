@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from cnntrain.layer.four_stages import FourStages
 from cnntrain.layer.residual import Bottleneck, blocks_per_stage, he_initialise
 from cnntrain.layer.stem import Stem
-from cnntrain.units import Count, Fraction
+from cnntrain.units import Count, Decay
 
 
 class WideBlock(nn.Module):
@@ -60,7 +60,7 @@ class WideResNet(nn.Module):
         *,
         depth: Count,
         widen: Count,
-        dropout: Fraction = 0.0,
+        dropout: Decay = 0.0,
         in_channels: int,
         num_classes: int,
     ) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cnntrain.layer.separable import DepthwiseSeparable
 from cnntrain.layer.stem import Stem, choose_stem
-from cnntrain.units import Count, Fraction
+from cnntrain.units import Count, Decay
 
 
 class Xception(nn.Module):
@@ -32,7 +32,7 @@ class Xception(nn.Module):
         self,
         *,
         middle_blocks: Count = 8,
-        dropout: Fraction = 0.5,
+        dropout: Decay = 0.5,
         stem: Stem = "auto",
         in_channels: int,
         num_classes: int,

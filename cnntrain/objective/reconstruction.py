@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cnntrain.units import Fraction
+from cnntrain.units import Decay
 
 SHOWN = 16  # pictures for TensorBoard
 LEAST_ERROR = 1e-10  # mean squared error of a picture that counts as none: 100 dB
@@ -43,7 +43,7 @@ class Reconstruction:
         mean: Sequence[float],
         std: Sequence[float],
         error: Literal["squared", "absolute"] = "squared",
-        noise: Fraction = 0.0,
+        noise: Decay = 0.0,
         monitor: Literal["loss", "psnr"] = "loss",
     ) -> None:
         self.num_classes, self.error, self.noise, self.monitor = num_classes, error, noise, monitor

@@ -23,7 +23,7 @@ from cnntrain.engine.terminal import console
 from cnntrain.engine.views import Views
 from cnntrain.errors import DataError
 from cnntrain.task.load import Predictor, predictor, read_picture, using
-from cnntrain.task.rebuilt import Rebuilt, rebuild, table_of
+from cnntrain.task.rebuilt import Rebuilt, folder_beside, rebuild, table_of
 from cnntrain.task.rebuilt import rows_of as rebuilt_rows
 from cnntrain.task.results import check_out, write_csv
 from cnntrain.units import Count
@@ -48,7 +48,7 @@ def predict(
 ) -> dict[str, Any]:
     """The ``top`` likeliest classes of each picture, printed and written to ``out``. ``images`` is a file, a folder or a pattern.
 
-    Of a network that gives pictures: how well it reconstructs each; beside ``out``, a folder of that name gets the reconstructions.
+    Of a network that gives pictures: how well it reconstructs each; beside ``out``, the folder NAME_reconstructions gets them.
 
     Files that cannot be read as pictures are named and left out.
 
@@ -65,6 +65,7 @@ def predict(
         assert isinstance(network, Predictor)
         ranked: dict[str, Ranked] = {}
         rebuilt: dict[str, Rebuilt] = {}  # in its place, of a network that gives pictures
+        made: Path | None = None  # the folder of reconstructions
         unreadable: list[str] = []
         for names, pixels, problems in read_batches(files, network.rules, batch_size):
             unreadable += problems
@@ -73,7 +74,8 @@ def predict(
             with computer.autocast():
                 outputs = network.outputs(pixels.contiguous(memory_format=computer.memory_format))
             if outputs.dim() == 4:
-                rebuilt |= rebuild(names, pixels, network.as_pixels(outputs), path and path.with_suffix(""), number=len(rebuilt))
+                made = made or (path and folder_beside(path))
+                rebuilt |= rebuild(names, pixels, network.as_pixels(outputs), made, number=len(rebuilt))
             else:
                 ranked |= dict(zip(names, network.rank(outputs.softmax(dim=1), top), strict=True))
     table = table_of(list(rebuilt.values())[:MOST_ROWS]) if rebuilt else ranking_of(ranked)

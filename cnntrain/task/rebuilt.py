@@ -1,5 +1,6 @@
 """What ``predict`` tells of a network that gives pictures: how near each comes to the one that it was shown, and the pictures as files."""
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from cnntrain.engine.pictures import grid, png, shorten
 from cnntrain.engine.storage import write_whole
-from cnntrain.errors import CheckpointError
+from cnntrain.errors import CheckpointError, ConfigError
 from cnntrain.objective.reconstruction import psnr
 
 
@@ -22,6 +23,26 @@ class Rebuilt(NamedTuple):
     file: str
     psnr: float
     reconstruction: str
+
+
+def folder_beside(table: Path) -> Path:
+    """The folder for the reconstructions that ``table`` lists, made and empty: TABLE_reconstructions, beside it.
+
+    Raises:
+        ConfigError: it holds other files than those of an earlier run, which are removed.
+        CheckpointError: it cannot be written.
+    """
+    folder = table.with_name(f"{table.stem}_reconstructions")
+    try:
+        folder.mkdir(exist_ok=True)
+        before = list(folder.iterdir())
+        if others := [path.name for path in before if not re.fullmatch(r"\d{5,}\.png", path.name)]:
+            raise ConfigError(f"{folder} holds other files, such as {others[0]}", where="out", fix="give out= another name")
+        for path in before:
+            path.unlink()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return folder
 
 
 def rebuild(names: list[str], pixels: Tensor, images: Tensor, folder: Path | None, *, number: int) -> dict[str, Rebuilt]:
@@ -34,14 +55,15 @@ def rebuild(names: list[str], pixels: Tensor, images: Tensor, folder: Path | Non
     try:
         for file, image in zip(files, images, strict=True):
             if folder is not None:
-                folder.mkdir(exist_ok=True)
                 write_whole(Path(file), partial(_write, image))
     except OSError as error:
-        raise CheckpointError(
-            f"{folder} cannot be written: {error.strerror}", where="out", fix="name a file on storage with room"
-        ) from error
+        raise _unwritable(folder, error) from error
     ratios = psnr(images, pixels.float() / 255).tolist()
     return {name: Rebuilt(name, ratio, file) for name, ratio, file in zip(names, ratios, files, strict=True)}
+
+
+def _unwritable(folder: Path | None, error: OSError) -> CheckpointError:
+    return CheckpointError(f"{folder} cannot be written: {error.strerror}", where="out", fix="name a file on storage with room")
 
 
 def _write(image: Tensor, file: BinaryIO) -> None:

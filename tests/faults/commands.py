@@ -102,6 +102,15 @@ def _parameters(node: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
             yield at, node["_target_"] if "_target_" in node and key not in ("trust", "debug") else "cnntrain.job.Settings"
 
 
+def _spelt_out(annotation: ast.expr) -> str:
+    """An annotation with the names of lists of words that layers share (``Stem``) as the words themselves."""
+    text = ast.unparse(annotation)
+    for path in (ROOT / "cnntrain" / "layer").glob("*.py"):
+        for name, words in re.findall(r"^([A-Z]\w+) = (Literal\[.*\])$", path.read_text(), flags=re.MULTILINE):
+            text = re.sub(rf"\b{name}\b", words, text)
+    return text
+
+
 def _kinds(target: str) -> dict[str, str]:
     """The annotations of a target's parameters as they are written: read here without the product's own reader."""
     home, _, name = target.rpartition(".")
@@ -110,5 +119,5 @@ def _kinds(target: str) -> dict[str, str]:
         if isinstance(node, ast.ClassDef) and node.name == name:
             node = next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
         if isinstance(node, ast.FunctionDef) and node.name in (name, "__init__"):
-            return {one.arg: ast.unparse(one.annotation) for one in [*node.args.args, *node.args.kwonlyargs] if one.annotation}
+            return {one.arg: _spelt_out(one.annotation) for one in [*node.args.args, *node.args.kwonlyargs] if one.annotation}
     return {}

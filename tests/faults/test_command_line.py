@@ -66,6 +66,7 @@ FITS = {
     "bool": (lambda value: isinstance(value, bool), "true or false"),
     "str": (lambda value: isinstance(value, str), "text"),
     "None": (lambda value: value is None, "null"),
+    "Any": (lambda value: True, "anything"),
 }
 LEAVES = [leaf for leaf in leaves() if leaf.verb != "resume" or leaf.key != "run"]  # which is the name of a folder, whatever it is
 
@@ -119,7 +120,8 @@ def _of_each_kind():
 def _of_each_key():
     """One bad value for every key of every option, another one for each."""
     for turn, leaf in enumerate(LEAVES):
-        yield leaf, _bad(leaf)[turn % len(_bad(leaf))]
+        if bad := _bad(leaf):  # but for those that take anything
+            yield leaf, bad[turn % len(bad)]
 
 
 def refuse_each(injected, capsys, fault):

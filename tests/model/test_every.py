@@ -14,6 +14,7 @@ from cnntrain.errors import ConfigError
 ENTRIES = read()
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
 LARGE = 30_000_000  # parameters: whose own starting weights take too long to draw in every test
+HEAVY = {name for name in NAMES if name in ENTRIES and (ENTRIES[name].parameters > LARGE or name == "resnet1202")}
 TWINS = [name for name in NAMES if name in ENTRIES and ENTRIES[name].twin]
 
 
@@ -27,9 +28,15 @@ def heads(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return output if isinstance(output, tuple) else (output,)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+def every(*, quick: set[str]) -> pytest.MarkDecorator:
+    """All models, one after another, so that all tests of one share its net; those that are not ``quick`` in the slow share."""
+    return pytest.mark.parametrize(
+        "name", [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in NAMES], indirect=True, scope="module"
+    )
+
+
+@pytest.fixture(scope="module")
 def name(request):
-    """One model after another, so that all its tests share one net."""
     return request.param
 
 
@@ -71,6 +78,7 @@ def shape(name: str, images: Tensor) -> tuple[int, ...]:
     return tuple(images.shape) if ENTRIES[name].output == "images" else (len(images), 3)
 
 
+@every(quick=set(NAMES))
 def test_parameter_count_is_that_of_the_ledger(name):
     entry = ENTRIES[name]
     with torch.device("meta"):
@@ -98,6 +106,7 @@ def evaluated(net: nn.Module, at: list[int]) -> set[int]:
     return used
 
 
+@every(quick=set(NAMES))
 def test_one_training_step_reaches_every_parameter(name, net, images):
     torch.manual_seed(2)  # dropout and drop-path: the same whatever ran before
     net.train().zero_grad()
@@ -115,6 +124,7 @@ def test_one_training_step_reaches_every_parameter(name, net, images):
     assert not unreached
 
 
+@every(quick=set(NAMES) - HEAVY)
 def test_evaluation_is_deterministic_and_the_same_in_channels_last(name, net, images):
     net.train()
     with torch.no_grad():
@@ -132,6 +142,7 @@ def test_evaluation_is_deterministic_and_the_same_in_channels_last(name, net, im
         assert all(torch.equal(before[key], value) for key, value in net.named_buffers()), "evaluation changed a buffer"
 
 
+@every(quick=set(NAMES) - HEAVY)
 def test_state_dict_is_the_whole_function(name, net, images):
     if ENTRIES[name].parameters < LARGE:
         torch.manual_seed(5)
@@ -145,6 +156,7 @@ def test_state_dict_is_the_whole_function(name, net, images):
         assert torch.equal(net.eval()(images), other.eval()(images))
 
 
+@every(quick=set(NAMES))
 def test_choices_are_words(net):
     assert all(isinstance(key, str) and isinstance(value, str) for key, value in getattr(net, "choices", {}).items())
 
@@ -158,7 +170,7 @@ def test_torchvisions_weights_fit_by_name_and_shape(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name if ENTRIES[name].parameters < LARGE else pytest.param(name, marks=pytest.mark.slow) for name in TWINS]
+    "name", [name if ENTRIES[name].parameters < 15_000_000 else pytest.param(name, marks=pytest.mark.slow) for name in TWINS]
 )
 def test_torchvisions_weights_give_the_same_logits(name):
     torch.manual_seed(0)

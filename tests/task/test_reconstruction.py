@@ -106,6 +106,19 @@ def test_predict_writes_the_reconstructions_and_how_good_they_are(best, capsys):
         predictor.predict("0.png")
 
 
+def test_predict_writes_over_nobodys_files(best):
+    other = Path("mine_reconstructions/00000.txt")
+    other.parent.mkdir()
+    other.write_text("mine")
+    Image.new("L", (16, 16)).save("0.png")
+    words = ["predict", f"checkpoint={best}", "images=0.png", "out=mine.csv", "machine.threads=1"]
+    with pytest.raises(ConfigError, match="holds other files, such as 00000.txt"):
+        cli.call(*words)
+    other.rename("mine_reconstructions/00007.png")  # of an earlier run with more pictures
+    cli.call(*words)
+    assert [path.name for path in Path("mine_reconstructions").iterdir()] == ["00000.png"]
+
+
 def test_a_classifier_reconstructs_nothing(small):
     small("epochs=1")
     with pytest.raises(DataError, match="gives no pictures"):
