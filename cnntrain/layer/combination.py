@@ -1,10 +1,10 @@
 """Convolution whose output maps are learned mixtures of the input maps.
 
-Bouvrie: "Notes on Convolutional Neural Networks", MIT 2006, section 4. Each input map x_i has one kernel k_i, and
+Bouvrie: "Notes on Convolutional Neural Networks", MIT 2006, section 3.3. Each input map x_i has one kernel k_i, and
 x_j = f(Σ_i α_ij (x_i * k_i) + b_j) with α_ij = exp c_ij / Σ_k exp c_kj, so that each column of α (an output map's shares) lies in [0, 1]
 and sums to 1. ∂E/∂c_ij = α_ij (∂E/∂α_ij - Σ_k α_kj ∂E/∂α_kj).
 
-Section 4.1 would make the columns sparse by the penalty λ·Σ|α_ij|. On a softmax column that sum is the constant 1: its gradient is zero
+Section 3.3.1 would make the columns sparse by the penalty λ·Σ|α_ij|. On a softmax column that sum is the constant 1: its gradient is zero
 and it does nothing (a slip of the note). It is here as written, and beside it the columns' entropy -Σ_i α_ij log α_ij, which is smallest
 (0) where a column has a single share of 1 and largest (log C) where all are the same.
 

@@ -4,7 +4,7 @@ He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", CVPR 2016, 
 The input of a block is added to what its convolutions make of it: y = relu(F(x) + shortcut(x)). Without a shortcut, y = relu(F(x)), it is
 a piece of the paper's plain nets.
 
-Names of parameters are torchvision's (`conv1`, `bn1`, `downsample.0`, …), so that its weight files load directly.
+Names of parameters are torchvision's (`conv1`, `bn1`, `downsample.0`, …), so that its weights load directly (by load_state_dict).
 
 Deviations:
 - The bottleneck's stride is on its 3×3 convolution (the "v1.5" of fb.resnet.torch and torchvision), not on the first 1×1 as in the

@@ -1,7 +1,8 @@
 """Local response normalisation, with the constants that the field took from AlexNet.
 
-Krizhevsky, Sutskever, Hinton: "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012, doi 10.1145/3065386,
-section 3.3: b_i = a_i / (k + α · Σ a_j²)^β, the sum over the n = 5 maps around map i (fewer at the ends), k = 2, α = 1e-4, β = 0.75.
+Krizhevsky, Sutskever, Hinton: "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012 (reprinted in CACM
+60(6), 2017, doi 10.1145/3065386), section 3.3: b_i = a_i / (k + α · Σ a_j²)^β, the sum over the n = 5 maps around map i (fewer at the
+ends), k = 2, α = 1e-4, β = 0.75.
 
 Deviation: none from the formula. torch's layer multiplies α by the mean of those n squares, so it is given n·α. (cuda-convnet and Caffe
 divide by n too and were given 1e-4: their nets normalise five times less.)

@@ -1,12 +1,13 @@
 """AlexNet: the original in two towers, and the later single tower.
 
-Krizhevsky, Sutskever, Hinton: "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012, doi 10.1145/3065386.
+Krizhevsky, Sutskever, Hinton: "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012 (reprinted in CACM
+60(6), 2017, doi 10.1145/3065386).
 Here: `AlexNet`, with the connections of its two GPUs (conv2, 4 and 5 see only the maps of their own half), local response
 normalisation, overlapping pools, dropout behind both hidden dense layers, and the paper's starting weights: N(0, 0.01²), biases 1 in
 conv2, 4, 5 and in the hidden dense layers, 0 elsewhere. 60,965,224 parameters at 227×227×3 and 1000 classes.
 
 Krizhevsky: "One weird trick for parallelizing convolutional neural networks", 2014, arXiv 1404.5997.
-Here: `SingleTowerAlexNet`, as torchvision has it: its weight files load directly, and the logits are the same. 61,100,840 parameters.
+Here: `SingleTowerAlexNet`, as torchvision has it: its weights load directly (by load_state_dict), and the logits are the same. 61,100,840 parameters.
 
 Deviations of the original:
 - The paper says 224×224, but its maps of 55×55 need 227, or windows that reach over the edge, which its code (cuda-convnet) lets hang

@@ -11,7 +11,9 @@ Deviations:
 - The first convolution is a plain one; the paper's is separable with depth multiplier 8.
 - Pools and convolutions of stride 2 are padded alike, by one pixel a side, so that any image size fits; at 224×224 all sizes are the
   paper's. Average pools do not count the padding, as in TensorFlow.
-- Weights start from N(0, 2 / fan_in), as in TF-Slim (there cut at two deviations, and N(0, 0.1²) for most 1×1 convolutions).
+- Weights start from N(0, 2 / fan_in), as in TF-Slim (there cut at two deviations, and N(0, 0.09²) for the 1×1 reductions, N(0, 0.1²) for
+  the pool projections and the second layer's 1×1).
+- Batch norm has a scale, as the paper's, which the parameter counts include; TF-Slim's has none.
 - `stem: cifar` (and `auto` for images up to 64×64) has a 3×3 convolution of stride 1 in place of the 7×7 of stride 2, and no pools: not of
   the paper, but the form in which such nets are used on CIFAR.
 """

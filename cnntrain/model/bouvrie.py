@@ -3,7 +3,7 @@
 Bouvrie: "Notes on Convolutional Neural Networks", MIT Center for Biological and Computational Learning, 2006
 (http://cogprints.org/5869/). Here: layers of convolution, each followed by the subsampling of section 3.2 (`layer/subsampling.py`), with
 the activation f after both, and a dense layer with f at the end, to be trained on squared error (`loss=mse`; with `tanh` and `scaled_tanh`
-`loss.targets=plus_minus`). `combinations` makes all convolutions but the first learn which maps they combine (section 4,
+`loss.targets=plus_minus`). `combinations` makes all convolutions but the first learn which maps they combine (section 3.3,
 `layer/combination.py`); the first sees the picture itself. Derivatives are autograd's; the tests have the note's own beside them.
 
 The note gives no sizes: 6 and 12 maps, 5×5 kernels and 2×2 blocks are those of the widely used code after it (Palm, DeepLearnToolbox,

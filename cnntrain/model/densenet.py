@@ -7,9 +7,10 @@ The paper's errors of DenseNet-BC (100 layers, k = 12): 4.51 % on CIFAR-10, 22.2
 
 `memory_efficient`: Pleiss, Chen, Huang, Li, van der Maaten, Weinberger: "Memory-Efficient Implementation of DenseNets", 2017,
 arXiv 1707.06990: the concatenated and normalised maps, whose memory grows with the square of a block's layers, are made anew in the
-backward pass. Results and running statistics stay the same.
+backward pass. Results and running statistics stay the same. Under `machine.compile`, which takes no such second pass, it does nothing.
 
-Parameter names are torchvision's: its weight files load directly, and with `stem: imagenet` and a dropout of 0 the logits are the same.
+Parameter names are torchvision's: its state dict loads directly (published files have older names, norm.1 for norm1), and with
+`stem: imagenet` and a dropout of 0 the logits are the same.
 Starting weights as in the authors' code: N(0, 2 / fan_out), the classifier's bias zero. (torchvision takes fan_in.)
 
 Deviations:
@@ -47,7 +48,8 @@ class DenseLayer(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Concatenate, bottleneck, convolve."""
-        if self.memory_efficient and torch.is_grad_enabled():
+        # torch.compile takes no context_fn but those of its own selective checkpointing
+        if self.memory_efficient and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             out = checkpoint(self._bottleneck, *maps, use_reentrant=False, preserve_rng_state=False, context_fn=self._once)
         else:
             out = self._bottleneck(*maps)  # (B, 4k, H, W)

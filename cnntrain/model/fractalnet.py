@@ -57,7 +57,7 @@ class FractalNet(nn.Module):
             form = f"none (image {image_size} <=" if small else f"7x7, stride 2, 3x3 pool (image {image_size} >"
             self.choices["stem"] = f"{form} {LARGEST_SMALL})"
         self.columns, self.global_share = columns, global_share
-        self.draws = drop_path > 0 or global_share > 0
+        self.draws = column is None and (drop_path > 0 or global_share > 0)
         self.stem = nn.Identity() if small else _stem(in_channels)
         channels = in_channels if small else 64
         self.blocks, self.pools = nn.ModuleList(), nn.ModuleList()

@@ -10,7 +10,7 @@ which is the objective's business; they are gone in evaluation). Parameter names
 - `norm: batch` is what is meant by GoogLeNet since 2015: batch norm in place of all biases and local norms; weights start from
   N(0, 0.01²), as in torchvision (Google's TF-Slim cuts it at two deviations).
 - `form: torchvision` has a 3×3 kernel in the place of the module's 5×5, and a 2×2 pool before 5a, both from TF-Slim (pytorch/vision
-  issue 906): its weight files load directly, and with `norm: batch`, `stem: imagenet` all logits are the same.
+  issue 906): `load_state_dict` takes torchvision's weights directly, and with `norm: batch`, `stem: imagenet` all logits are the same.
 
 Deviations:
 - The heads' average is an adaptive one of 4×4 (torchvision's), so that they take any image; at 224×224 its windows are 4×4 pixels

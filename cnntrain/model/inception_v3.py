@@ -3,8 +3,8 @@
 Szegedy, Vanhoucke, Ioffe, Shlens, Wojna: "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, arXiv 1512.00567,
 table 1 and figures 5 to 8, 10. Here: 7×7 as 1×7 and 7×1, 3×3 split into 1×3 and 3×1 side by side, reductions by convolutions of stride
 2 beside a pool, and one auxiliary head with batch norm (the paper's "BN-auxiliary"; its loss counts 0.3, which is the objective's business;
-it is gone in evaluation). Parameter names are torchvision's: its weight files load directly, and with `stem: imagenet` all logits are the
-same.
+it is gone in evaluation). Parameter names are torchvision's: `load_state_dict` takes torchvision's weights directly, and with
+`stem: imagenet` all logits are the same.
 
 The net is the one that the authors published (TensorFlow; torchvision has the same), whose differences from the paper's text are kept:
 - the first modules still have a 5×5 convolution, which the paper's figure 5 has as two 3×3;
@@ -13,6 +13,8 @@ Weights start as in the authors' code: N(0, 2 / fan_in) (there cut at two deviat
 for the dense layer. (torchvision draws all others from N(0, 0.1²).)
 
 Deviations:
+- Average pools count the padding, as torchvision's; TensorFlow's do not.
+- Batch norm has a scale, which the parameter counts include; TF-Slim's has none.
 - The head's 5×5 average of stride 3 and 5×5 convolution need a map of 17×17, which is 299×299 pixels; on a smaller map the average is an
   adaptive one to 5×5, so that the head takes any image that the net takes.
 - `stem: cifar` (and `auto` for images below 75×75, of which the other stem leaves nothing) has strides of 1 and padding in the stem, and no

@@ -16,6 +16,7 @@ Starting weights as in TF-Slim: v4 N(0, 2 / fan_in) (there cut at two deviations
 Deviations:
 - The factors are those of the authors' code, 0.17, 0.1 and 0.2 for A, B and C; the paper gives the range alone.
 - Average pools do not count the padding, as in TensorFlow.
+- Batch norm has a scale, which the parameter counts include; TF-Slim's has none.
 - `stem: cifar` (and `auto` for images below 75×75, of which the other stem leaves nothing) has strides of 1 and padding everywhere in the
   stem, its pools too: not of the paper, but a form in which such nets are used on CIFAR (32×32 pixels become 32, 15 and 7).
 """

@@ -23,12 +23,12 @@ Deviations of `LeNet5Classic`:
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnntrain.layer.activation import Activation
 from cnntrain.layer.activation import activation as activation_of
 from cnntrain.layer.flatten import PixelMajorFlatten
 from cnntrain.layer.pooling import Pool, pool2d
@@ -51,7 +51,7 @@ class LeNet5(nn.Module):
     def __init__(
         self,
         *,
-        activation: Literal["relu", "tanh", "scaled_tanh", "sigmoid", "elu"] = "relu",
+        activation: Activation = "relu",
         pool: Pool = "max",
         in_channels: int,
         num_classes: int,

@@ -9,6 +9,7 @@ Convolution", 2015, arXiv 1511.05635.
 Deviations:
 - The weights' norms are not bounded (the authors: 0.9 for a filter of the first layer, 1.9365 later, 1.9 for a dense column, after every
   step); weight decay is what there is.
+- One bias for each map; the authors' net for MNIST has one for each of its pixels (mnist.yaml leaves pylearn2's `tied_b` at False).
 - Dropout in the inverted form, at the input too, where the authors do not scale.
 - The authors' pictures are normalised for contrast and whitened (GCN, ZCA), ours by channel.
 - Pictures of any size that fits: the map before the first dense layer is what the pools leave.

@@ -6,8 +6,8 @@ v2: Sandler, Howard, Zhu, Zhmoginov, Chen: "MobileNetV2: Inverted Residuals and 
 17 blocks that widen (1×1), filter each channel (3×3), and narrow again without activation, with a shortcut between the narrow ends.
 Here: the width multiplier of both; the resolution multiplier is the image size of the run. Papers: 70.6 and 72.0 % top-1 on ImageNet.
 
-v2's parameter names and starting weights (N(0, 2 / fan_out)) are torchvision's: its weight files load directly, and with `stem: imagenet`
-the logits are the same. v1 starts as in the authors' code (TensorFlow Slim): truncated normal of deviation 0.09.
+v2's parameter names and starting weights (N(0, 2 / fan_out)) are torchvision's: `load_state_dict` takes torchvision's weights directly,
+and with `stem: imagenet` the logits are the same. v1 starts as in the authors' code (TensorFlow Slim): truncated normal of deviation 0.09.
 
 Deviations:
 - v1's last depthwise convolution has stride 1; table 1's "s2" does not fit the sizes beside it.

@@ -2,8 +2,8 @@
 
 He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv 1512.03385, table 1.
 Here: the five depths, the shortcuts A, B and C of section 4.1, and with `shortcut: none` the plain nets of section 3.3 (18 and 34 layers),
-which the paper shows to train worse the deeper they are. Parameter names are torchvision's: its weight files load directly, and with
-`stem: imagenet`, `shortcut: B` the logits are the same.
+which the paper shows to train worse the deeper they are. Parameter names are torchvision's: `load_state_dict` takes
+torchvision's weights directly, and with `stem: imagenet`, `shortcut: B` the logits are the same.
 
 Deviations:
 - `stem: cifar` (and `auto` for images up to 64×64) has a 3×3 convolution of stride 1 and no pooling in place of the 7×7 of stride 2

@@ -2,7 +2,8 @@
 
 Xie, Girshick, Dollár, Tu, He: "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017, arXiv 1611.05431, table 1 and
 section 5.3. `cardinality` many paths of `group_width` channels each (32×4d: 32 of 4) are one grouped convolution, form (c) of figure 3.
-`ResNeXt` has the names of torchvision's parameters: its weight files load directly, and with `stem: imagenet` the logits are the same.
+`ResNeXt` has the names of torchvision's parameters: `load_state_dict` takes torchvision's weights directly, and with `stem: imagenet` the
+logits are the same.
 Starting weights: N(0, 2 / fan_out), as in the authors' code.
 
 `CifarResNeXt` (section 5.3): a 3×3 convolution to 64 channels, three stages of n blocks with 256, 512, 1024 channels on maps of 32, 16, 8

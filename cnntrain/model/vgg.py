@@ -2,8 +2,8 @@
 
 Simonyan, Zisserman: "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015, arXiv 1409.1556, table 1.
 Here: A, A-LRN, B, C (with 1×1 convolutions), D and E, with or without batch norm (Ioffe, Szegedy 2015, arXiv 1502.03167) before each
-ReLU. Parameter names are torchvision's, which has A, B, D and E as vgg11, 13, 16 and 19: its weight files load directly, and with
-`head: imagenet` the logits are the same.
+ReLU. Parameter names are torchvision's, which has A, B, D and E as vgg11, 13, 16 and 19: `load_state_dict` takes torchvision's
+weights directly, and with `head: imagenet` the logits are the same.
 
 Starting weights: Glorot & Bengio 2010 (uniform), biases 0: by which, the authors found after submission, all configurations can be
 trained without first training A, whose layers began the deeper nets in their runs.

@@ -7,8 +7,9 @@ is between the two convolutions of a block. Where a block changes the number of 
 shortcut is a 1×1 convolution. Starting weights as in the authors' code: N(0, 2 / fan_out), the dense layer's bias zero.
 The paper's errors on CIFAR-10 / CIFAR-100: 4.53 / 21.18 % for WRN-40-4, 4.00 / 19.25 % for WRN-28-10, 3.89 / 18.85 % with dropout 0.3.
 
-`WideBottleneckResNet` (section 3.4): ResNet-50 for ImageNet with `widen` times the channels in the 3×3 convolutions; top-1 error 21.9 %.
-Parameter names are torchvision's: its weight files load directly, and with `stem: imagenet` the logits are the same.
+`WideBottleneckResNet` (section 3): ResNet-50 for ImageNet with `widen` times the channels in the 3×3 convolutions; top-1 error 21.9 %.
+Parameter names are torchvision's: `load_state_dict` takes torchvision's weights directly, and with `stem: imagenet` the
+logits are the same.
 
 Deviations: none in `WideResNet`; for `stem: cifar` of `WideBottleneckResNet` and its stride see `resnet.py`.
 """

@@ -82,6 +82,13 @@ def test_the_form_that_saves_memory_computes_the_same(pair):
     assert torch.equal(plain.eval()(images), efficient.eval()(images))
 
 
+def test_nothing_is_made_anew_while_compiling(monkeypatch):
+    """torch.compile refuses the contexts of the second pass."""
+    monkeypatch.setattr("cnntrain.model.densenet.checkpoint", lambda *_, **__: pytest.fail("recomputation"))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    DenseNet(**SMALL, memory_efficient=True)(torch.randn(2, 3, 8, 8)).sum().backward()
+
+
 def test_it_saves_memory(pair):
     kept = []
     for net in pair:

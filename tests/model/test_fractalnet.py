@@ -92,6 +92,13 @@ def test_a_column_alone_is_a_plain_net_with_the_wholes_weights(column):
     assert not torch.allclose(alone(x), whole(x))
 
 
+def test_a_column_alone_draws_nothing():
+    net = small(column=2, drop_path=0.15, global_share=0.5).train()
+    before = torch.get_rng_state()
+    net(torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_global_drop_path_is_the_column_alone_for_each_sample(monkeypatch):
     """With batch norm as in evaluation, a sample whose column is drawn gets exactly that column's logits."""
     torch.manual_seed(0)

@@ -31,7 +31,11 @@ def test_too_small_an_image_names_the_layer_and_the_smallest_size(image_size, la
 
 
 @pytest.mark.parametrize(
-    ("activation", "kind"), [("relu", nn.ReLU), ("tanh", nn.Tanh), ("sigmoid", nn.Sigmoid), ("elu", nn.ELU), ("scaled_tanh", ScaledTanh)]
+    ("activation", "kind"),
+    [
+        *[("relu", nn.ReLU), ("leaky_relu", nn.LeakyReLU), ("elu", nn.ELU), ("gelu", nn.GELU)],
+        *[("sigmoid", nn.Sigmoid), ("tanh", nn.Tanh), ("scaled_tanh", ScaledTanh)],
+    ],
 )
 def test_activation(activation, kind):
     net = LeNet5(activation=activation, in_channels=1, num_classes=10, image_size=28)
