@@ -6,6 +6,7 @@ The ratio is of the seconds of each pair of steps, its interval Student's over t
 
 import argparse
 import platform
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,7 @@ def main() -> None:
         low, middle, high = ratio(times[WARM_UP:])
         speeds = [batch / sorted(column)[len(column) // 2] for column in zip(*times[WARM_UP:], strict=True)]
         table.add_row(name, theirs, f"{speeds[0]:.2f}", f"{speeds[1]:.2f}", f"{middle:.3f}", f"{low:.3f} – {high:.3f}")
+        print(f"{name}: {middle:.3f} ({low:.3f} – {high:.3f})", file=sys.stderr)  # the whole takes a while
     Console(width=110).print(table)
 
 

@@ -7,7 +7,7 @@ normalisation, overlapping pools, dropout behind both hidden dense layers, and t
 conv2, 4, 5 and in the hidden dense layers, 0 elsewhere. 60,965,224 parameters at 227×227×3 and 1000 classes.
 
 Krizhevsky: "One weird trick for parallelizing convolutional neural networks", 2014, arXiv 1404.5997.
-Here: `SingleTowerAlexNet`, as torchvision has it: its weights load directly (by load_state_dict), and the logits are the same. 61,100,840 parameters.
+Here: `SingleTowerAlexNet`, as torchvision has it: its weights load by name, and the logits are the same. 61,100,840 parameters.
 
 Deviations of the original:
 - The paper says 224×224, but its maps of 55×55 need 227, or windows that reach over the edge, which its code (cuda-convnet) lets hang
