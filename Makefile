@@ -59,7 +59,7 @@ bench-memory: .venv/done  ## The most memory of a run, beside the bare model's a
 bench-checkpoint: .venv/done  ## What saving costs: share of a run's time, beside torch.save + fsync, memory (5 minutes)
 	$(BIN)/python bench/checkpoint.py $(ARGS)
 
-bench-models: .venv/done  ## Every network beside torchvision's: forward and backward (10 minutes; ARGS="--only densenet")
+bench-models: .venv/done  ## Every network beside torchvision's: forward and backward (20 minutes; ARGS="--only densenet")
 	$(BIN)/python bench/models.py $(ARGS)
 
 models: .venv/done  ## Write docs/models.md: every network's paper, parameters, multiply-adds, smallest image (minutes)
