@@ -1,6 +1,7 @@
 """The rules of the house that can be read off its files: what imports what, how long it is, what it may not call, what a YAML lists."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def modules(*, but: tuple[str, ...] = ()) -> list[Any]:
     return [pytest.param(path, id=name_of(path)) for path in MODULES if name_of(path) not in but]
 
 
+@functools.cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes(), filename=str(path))
 
@@ -214,7 +216,8 @@ def test_one_function_reads_foreign_weights():
 @pytest.mark.parametrize("path", modules(but=("cnntrain/config/source.py", "cnntrain/__init__.py")))
 def test_one_module_imports_by_name(path):
     tree = tree_of(path)
-    calls = [full_name(node.func, names_of(tree)) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = names_of(tree)
+    calls = [full_name(node.func, names) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not [called for called in calls if called.rpartition(".")[2] in ("import_module", "__import__")], name_of(path)
 
 

@@ -14,7 +14,7 @@ from cnntrain.errors import ConfigError
 ENTRIES = read()
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
 LARGE = 30_000_000  # parameters: whose own starting weights take too long to draw in every test
-HEAVY = {name for name in NAMES if name in ENTRIES and (ENTRIES[name].parameters > LARGE or name == "resnet1202")}
+HEAVY = {name for name in NAMES if name in ENTRIES and (ENTRIES[name].parameters > LARGE / 2 or name == "resnet1202")}
 TWINS = [name for name in NAMES if name in ENTRIES and ENTRIES[name].twin]
 
 
