@@ -112,7 +112,10 @@ def test_training_longer_goes_on_within_a_partial_epoch(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("place", [3, 16])
-def test_a_signal_saves_the_current_step_and_leaves(tmp_path, whole, number, place):
+def test_a_signal_saves_the_current_step_and_leaves(tmp_path, whole, number, place, request):
+    # a suite that was started by nohup, or by a shell's &, ignores some of them, and so would the run
+    before = signal.signal(number, signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(number, before))
     with pytest.raises(Interrupted) as left:
         train(tmp_path, on_step=lambda step: os.kill(os.getpid(), number) if step == place else None)
     assert left.value.exit_code == 128 + number and "cnntrain resume run=" in str(left.value)
