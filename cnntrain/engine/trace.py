@@ -218,11 +218,15 @@ def meta_copy(model: nn.Module, device: str = "meta") -> nn.Module:
     return copy.deepcopy(model, memo).to(device)
 
 
-def build_without_numbers(build: Callable[[], nn.Module]) -> nn.Module:
-    """A model on ``meta``, made without the time that its initialisation takes and without draws from a generator."""
+def build_unfilled(build: Callable[[], nn.Module]) -> nn.Module:
+    """A model with whatever lay in its memory: neither the time that its initialisation takes, nor draws from a generator."""
     with _no_draws(), Uninitialised():
-        model = build()
-    return meta_copy(model)
+        return build()
+
+
+def build_without_numbers(build: Callable[[], nn.Module]) -> nn.Module:
+    """The same on ``meta``."""
+    return meta_copy(build_unfilled(build))
 
 
 def _storage(value: Tensor) -> int:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from cnntrain.errors import ConfigError
 from cnntrain.layer.drop_path import PathJoin, global_columns
-from cnntrain.layer.stem import LARGEST_SMALL, Stem
+from cnntrain.layer.stem import Stem, choose_stem
 from cnntrain.units import Count, Decay, Fraction
 
 _MOST_COLUMNS = 8  # 255 convolutions a block; the paper has 6 at most
@@ -51,11 +51,7 @@ class FractalNet(nn.Module):
     ) -> None:
         super().__init__()
         _check(widths, columns, column, dropout)
-        small = stem == "cifar" or (stem == "auto" and image_size <= LARGEST_SMALL)
-        self.choices: dict[str, str] = {}
-        if stem == "auto":
-            form = f"none (image {image_size} <=" if small else f"7x7, stride 2, 3x3 pool (image {image_size} >"
-            self.choices["stem"] = f"{form} {LARGEST_SMALL})"
+        small, self.choices = choose_stem(stem, image_size, small_form="none")
         self.columns, self.global_share = columns, global_share
         self.draws = column is None and (drop_path > 0 or global_share > 0)
         self.stem = nn.Identity() if small else _stem(in_channels)

@@ -125,11 +125,7 @@ def _separable(in_channels: int, out_channels: int, stride: int) -> nn.Sequentia
 
 def _form(stem: Stem, image_size: int) -> tuple[bool, dict[str, str]]:
     """Whether it is the form for small pictures, and the words for that if `auto` chose."""
-    small, chosen = choose_stem(stem, image_size)
-    if not chosen:
-        return small, {}
-    form = "the first two strides of 2 are 1" if small else "the paper's strides"
-    return small, {"stem": f"{form} (image {image_size} {'<=' if small else '>'} 64)"}
+    return choose_stem(stem, image_size, small_form="the first two strides of 2 are 1", large_form="the paper's strides")
 
 
 def _to_eighths(channels: float) -> int:

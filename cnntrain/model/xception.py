@@ -39,10 +39,7 @@ class Xception(nn.Module):
         image_size: int,
     ) -> None:
         super().__init__()
-        small, self.choices = choose_stem(stem, image_size)
-        if self.choices:
-            form = "3x3, stride 1, padded" if small else "3x3, stride 2"
-            self.choices = {"stem": f"{form} (image {image_size} {'<=' if small else '>'} 64)"}
+        small, self.choices = choose_stem(stem, image_size, small_form="3x3, stride 1, padded", large_form="3x3, stride 2")
         self.conv1 = nn.Conv2d(in_channels, 32, 3, 1 if small else 2, padding=int(small), bias=False)
         self.bn1 = _norm(32)
         self.relu1 = nn.ReLU(inplace=True)

@@ -14,11 +14,10 @@ from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.evaluation import Evaluation
 from cnntrain.engine.inputs import Normalise
-from cnntrain.engine.rules import Uninitialised
 from cnntrain.engine.run import Run
 from cnntrain.engine.shapes import Layer, check_shapes, layer_table, shortened
 from cnntrain.engine.terminal import console
-from cnntrain.engine.trace import Unfit, meta_copy, trace
+from cnntrain.engine.trace import Unfit, build_unfilled, meta_copy, trace
 from cnntrain.engine.views import Views, check_views
 from cnntrain.errors import ConfigError, DataError
 
@@ -43,10 +42,10 @@ def outline(model: Recipe, dataset, *, batch: int) -> tuple[nn.Module, list[Laye
     Raises:
         ConfigError: as :func:`build_model`.
     """
-    facts, build = model_facts(dataset), _by_size(model, model_facts(dataset))
+    facts = model_facts(dataset)
+    build = _by_size(model, facts)
     try:
-        with torch.random.fork_rng(devices=[]), Uninitialised():
-            network = build(facts["image_size"])
+        network = build_unfilled(lambda: build(facts["image_size"]))
         layers = layer_table(network, facts["in_channels"], facts["image_size"], batch)
     except Exception:
         check_shapes(build, facts["in_channels"], facts["image_size"], None)  # which knows what would fit

@@ -15,8 +15,8 @@ from cnntrain.engine import checkpoint as checkpoints
 from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.evaluation import evaluating
 from cnntrain.engine.machine import Machine
-from cnntrain.engine.rules import Uninitialised
 from cnntrain.engine.state import judged_prefix, load_weights
+from cnntrain.engine.trace import build_unfilled
 from cnntrain.engine.views import Views, averaged
 from cnntrain.errors import CheckpointError, ConfigError, DataError, OutOfMemoryError
 from cnntrain.task.assemble import unfetched
@@ -231,8 +231,7 @@ def _built(checkpoint: Checkpoint, recipe: Recipe) -> nn.Module:
     try:
         # Without a start, which would be overwritten: it would cost the caller's generator its place, and facts that somebody has edited
         # all memory before the weights could tell that they are false.
-        with torch.random.fork_rng(devices=[]), Uninitialised():
-            model = recipe(**facts)
+        model = build_unfilled(lambda: recipe(**facts))
     except (RuntimeError, ValueError, OverflowError, ZeroDivisionError) as error:
         raise CheckpointError(
             f"{checkpoint.path} describes a network that cannot be built: {error!s:.200}",

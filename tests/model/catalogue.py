@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 from rich.progress import track
-from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-from model.entries import CONF, Entry, build, read  # noqa: E402 (tests/ is not a package of its own)
+from model.entries import CONF, Entry, build, give_statistics, read, twin  # noqa: E402 (tests/ is not a package of its own)
 
 from cnntrain.engine.shapes import layer_table, totals  # noqa: E402
 
@@ -41,15 +40,9 @@ def headline(name: str) -> tuple[str, str]:
 
 def equals_torchvision(name: str, entry: Entry) -> bool:
     """Whether torchvision's weights, loaded by name, give the same logits."""
-    from torchvision.models import get_model
-
     torch.manual_seed(0)
-    special = {"init_weights": False} if entry.twin in ("googlenet", "inception_v3") else {}
-    reference = get_model(entry.twin, weights=None, num_classes=entry.at[1], **special).eval()
-    for module in reference.modules():
-        if isinstance(module, nn.BatchNorm2d):  # statistics that matter
-            nn.init.uniform_(module.running_mean, -0.1, 0.1)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    reference = twin(entry, entry.at[1]).eval()
+    give_statistics(reference)
     with torch.device("meta"):
         net = build(name, **entry.facts)
     net.load_state_dict(reference.state_dict(), assign=True)

@@ -49,6 +49,22 @@ def read() -> dict[str, Entry]:
     return entries
 
 
+def twin(entry: Entry, num_classes: int) -> nn.Module:
+    """torchvision's net of the same function, with fresh weights, and with auxiliary heads if ours has any."""
+    from torchvision.models import get_model
+
+    heads = {"init_weights": False, "aux_logits": entry.with_heads is not None} if entry.twin in ("googlenet", "inception_v3") else {}
+    return get_model(entry.twin, weights=None, num_classes=num_classes, **heads)
+
+
+def give_statistics(net: nn.Module) -> None:
+    """Batch norms with running statistics that matter."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+
+
 def build(name: str, *, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """The net that a YAML describes, called as a Recipe does: its keys, and those facts that the signature names."""
     node = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from model.entries import CONF, build, read
+from model.entries import CONF, build, give_statistics, read, twin
 from torch import Tensor, nn
 
 from cnntrain.engine.shapes import check_shapes
@@ -165,7 +165,7 @@ def test_choices_are_words(net):
 def test_torchvisions_weights_fit_by_name_and_shape(name):
     with torch.device("meta"):
         ours = build(name, **ENTRIES[name].facts).state_dict()
-        theirs = twin(name, ENTRIES[name].at[1]).state_dict()
+        theirs = twin(ENTRIES[name], ENTRIES[name].at[1]).state_dict()
     assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
 
 
@@ -176,11 +176,9 @@ def test_torchvisions_weights_give_the_same_logits(name):
     torch.manual_seed(0)
     entry = ENTRIES[name]
     size = entry.at[2] if entry.with_heads else max(65, entry.smallest)  # 64 is what `stem: auto` takes for small
-    reference = with_numbers(twin(name, 5))
-    for module in reference.modules():  # statistics that matter, and no chance
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.1, 0.1)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    reference = with_numbers(twin(entry, 5))
+    give_statistics(reference)
+    for module in reference.modules():  # no chance
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     with torch.device("meta"):
@@ -201,15 +199,6 @@ def test_torchvisions_weights_give_the_same_logits(name):
 def sorted_heads(name: str, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """torchvision's GoogLeNet names its later head first."""
     return (outputs[0], *reversed(outputs[1:]))
-
-
-def twin(name: str, num_classes: int) -> nn.Module:
-    """torchvision's net."""
-    from torchvision.models import get_model
-
-    entry = ENTRIES[name]
-    own = {"init_weights": False, "aux_logits": entry.with_heads is not None} if entry.twin in ("googlenet", "inception_v3") else {}
-    return get_model(entry.twin, weights=None, num_classes=num_classes, **own)
 
 
 @pytest.mark.slow
