@@ -26,19 +26,20 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 SYNTHETIC = "data=synthetic data.samples=60000"
 WORK = {
     "lenet5, Fashion-MNIST, crop + flip": (
-        "model=lenet5 augment=[crop,flip] " + ("data=fashion_mnist" if FASHION.exists() else f"{SYNTHETIC} data.size=28 data.channels=1"),
+        "model=lenet5 augment=[crop,flip] "
+        + ("data=fashion_mnist" if FASHION.exists() else f"{SYNTHETIC} data.image_size=28 data.channels=1"),
         {"_target_": "cnntrain.model.lenet.LeNet5"},
         (1, 28),
         20,
     ),
     "resnet20, 32×32×3, crop + flip": (
-        f"model=resnet20 augment=[crop,flip] {SYNTHETIC} data.size=32 data.channels=3",
+        f"model=resnet20 augment=[crop,flip] {SYNTHETIC} data.image_size=32 data.channels=3",
         {"_target_": "cnntrain.model.cifar_resnet.CifarResNet", "depth": 20},
         (3, 32),
         10,
     ),
     "resnet18, 32×32×3, crop + flip": (
-        f"model=resnet18 augment=[crop,flip] {SYNTHETIC} data.size=32 data.channels=3",
+        f"model=resnet18 augment=[crop,flip] {SYNTHETIC} data.image_size=32 data.channels=3",
         {"_target_": "cnntrain.model.resnet.ResNet", "depth": 18},
         (3, 32),
         2,

@@ -1,13 +1,14 @@
 """cnntrain trains convolutional networks from config files; from Python as from the command line.
 
 ``cnntrain.train("model=resnet18", "data=cifar10", epochs=3)`` takes the words of the command line, and keys as keywords, and
-returns the task's result; so do ``evaluate``, ``predict``, ``summary``, ``lr_find`` and ``resume``. ``cnntrain.load(checkpoint)``
-gives a module with its preprocessing. Nothing is imported before it is asked for; what goes wrong is a ``CnntrainError``.
+returns the task's result; so do ``evaluate``, ``predict``, ``filter``, ``summary``, ``lr_find`` and ``resume``.
+``cnntrain.load(checkpoint)`` gives a module with its preprocessing. Nothing is imported before it is asked for; what goes wrong is a
+``CnntrainError``.
 """
 
 from typing import Any
 
-_VERBS = ("train", "evaluate", "predict", "summary", "lr_find", "resume")
+_VERBS = ("train", "evaluate", "predict", "filter", "summary", "lr_find", "resume")  # filter is not for import *: it is Python's own
 __all__ = ["CnntrainError", "__version__", "evaluate", "load", "lr_find", "predict", "resume", "summary", "train"]
 
 

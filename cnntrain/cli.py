@@ -1,16 +1,17 @@
 """The command line: the first word is a verb, a verb is a primary config, and every error is one line with a way out."""
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cnntrain.config import find
+from cnntrain.config import find, outline
 from cnntrain.config.quote import path_word
 from cnntrain.config.suggest import did_you_mean, nearest
 from cnntrain.engine.signals import ending_the_command
-from cnntrain.errors import CnntrainError, ConfigError
+from cnntrain.errors import CheckpointError, CnntrainError, ConfigError
 from cnntrain.streams import begin_in_utf8, unbreakable_stdout
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if "job" in arguments.flags:
                 return _stored(Path(arguments.flags["job"]))
             if not _answer(arguments):
-                Invocation(arguments, ["cnntrain", *argv]).run()
+                Invocation(arguments, [_program() if process else "cnntrain", *argv]).run()
             return 0
         except SystemExit as leave:
             return leave.code if isinstance(leave.code, int) else 1
@@ -103,11 +104,22 @@ def take_apart(argv: Sequence[str]) -> Arguments:
         flags[name] = value or "true"
     verbs = find.files(find.folders(flags.get("config_dir")))[""]
     if words and words[0] in verbs:
+        _refuse_bare_paths(verbs[words[0]], words[1:] if "help" not in flags else [])
         return Arguments(words[0], True, words[1:], flags)
-    if words and "=" not in words[0] and not words[0].startswith(("~", "+")):
+    if words and "=" not in words[0] and not words[0].startswith(("~", "+")) and "help" not in flags:  # which has pages of such words
         fix = f"use one of {', '.join(verbs)}, or KEY=VALUE (cnntrain --help)"
         raise ConfigError(f"there is no verb {words[0]!r}{did_you_mean(words[0], verbs)}", fix=fix)
     return Arguments("train", False, words, flags)
+
+
+def _refuse_bare_paths(verb: Path, words: Sequence[str]) -> None:
+    """Raise ConfigError for ``cnntrain resume outputs/first``: the fix is that word with the key that has no value yet."""
+    given = {word.partition("=")[0] for word in words if "=" in word}
+    wanted = [key.name for key in outline.read(verb).keys if key.default == "???" and key.name not in given]
+    for word in words:
+        if wanted and "=" not in word and os.path.exists(word):
+            key = wanted[0] if word.endswith(".safetensors") else wanted[-1]  # predict wants pictures, too
+            raise ConfigError(f"{word!r} stands without a key", where="command line", fix=path_word(f"{key}={word}"))
 
 
 class Invocation:
@@ -121,9 +133,13 @@ class Invocation:
         """Compose, check, create the folder, call the task; or print the config, or sweep."""
         from cnntrain.config import compose
 
+        try:
+            here = str(Path.cwd())
+        except FileNotFoundError as error:
+            raise CheckpointError("the working folder is gone", where="the shell", fix="cd to a folder that is there") from error
         folders = find.led_by(find.folders(self.flags.get("config_dir"), searched=compose.searched(self.words)), self.verb)
-        if str(Path.cwd()) not in sys.path and "" not in sys.path:
-            sys.path.append(str(Path.cwd()))  # last, so that the user's random.py hides nobody's
+        if here not in sys.path and "" not in sys.path:
+            sys.path.append(here)  # last, so that the user's random.py hides nobody's
         with compose.session(folders):
             composer = compose.Composer(self.verb, folders, many="multirun" in self.flags)
             if "cfg" in self.flags:
@@ -143,10 +159,15 @@ class Invocation:
 
         composed = composer(self.words)
         job = Job.of(composed.tree, files=composed.files)
-        folder = None
+        for note in composed.notes:
+            print(f"note: {note}")
+        folder, made = None, []
         if job.takes_run:
-            folder = run_folder.create(Path(composed.setting("run.dir")), given=composed.given("run.dir"))
-        return _with_log(job, folder, self.command)
+            path = Path(composed.setting("run.dir"))
+            there = {one for one in (path, *path.parents) if os.path.exists(one)}
+            folder = run_folder.create(path, given=composed.given("run.dir"))
+            made = [one for one in (folder, *folder.parents) if one not in there]
+        return _with_log(job, folder, self.command, made)
 
     def _resume(self, composer: "Composer") -> dict[str, Any]:
         from cnntrain.config.compose import parse
@@ -186,14 +207,19 @@ def _stored(folder: Path) -> int:
     return run_stored(folder)
 
 
-def _with_log(job: Any, folder: Path | None, command: list[str]) -> dict[str, Any]:
+def _with_log(job: Any, folder: Path | None, command: list[str], made: list[Path]) -> dict[str, Any]:
     """Call the task; an error remembers where its traceback went, and whether it is to be shown."""
     try:
-        return job.call(folder, command)
+        return job.call(folder, command, made=made)
     except BaseException as error:
         error.log = folder / "train.log" if folder is not None else None  # type: ignore[attr-defined]
         error.debug = job.settings.debug  # type: ignore[attr-defined]
         raise
+
+
+def _program() -> str:
+    """What the user types for this program: its name, or its path where the shell would not find that name."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "cnntrain" and shutil.which("cnntrain") is None else "cnntrain"
 
 
 def _wait_politely() -> None:

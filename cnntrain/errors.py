@@ -3,6 +3,8 @@
 Every one of them becomes the last line on stderr, ``error: WHAT (WHERE). Fix: ACTION``, and an exit code.
 """
 
+from collections.abc import Callable
+
 
 class CnntrainError(Exception):
     """A problem that is told in one line.
@@ -11,6 +13,7 @@ class CnntrainError(Exception):
     """
 
     exit_code = 1
+    placed = False  # whether the keys that it names are those of the whole config, not of a node within another (see config/recipe.py)
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         super().__init__(what, where, fix)
@@ -19,6 +22,10 @@ class CnntrainError(Exception):
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
         return f"{self.what}{place}." + (f" Fix: {self.fix}" if self.fix else "")
+
+    def reword(self, change: Callable[[str], str]) -> None:
+        """Change the words of ``what``, ``where`` and ``fix``."""
+        self.what, self.where, self.fix = self.args = change(self.what), change(self.where), change(self.fix)
 
 
 class ConfigError(CnntrainError):

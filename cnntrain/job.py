@@ -4,12 +4,11 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +17,8 @@ from cnntrain.config.recipe import Recipe, check
 from cnntrain.errors import CheckpointError, CnntrainError, ConfigError, Interrupted, OutOfMemoryError, Stopped
 from cnntrain.units import Count, Seconds
 
+# What a data set or a recipe chooses for a training, and a task that has no use for it is not given.
+_OF_TRAINING = ("augment", "average")
 _PATIENCE = 60.0  # seconds that a job of a sweep waits for the same job of a sweep before, which may be saving yet
 
 
@@ -75,18 +76,20 @@ class Job(NamedTuple):
         names = signature.read(config["_target_"]).parameters if "_target_" in config else {}
         if "trust" in names:
             config["trust"] = settings.trust
-        for key in [key for key in config if key not in names and (key == "augment" or config[key] is None)]:
-            del config[key]  # a data set's fitting augmentation, for a task that has none
+        for key in [key for key in config if key not in names and (key in _OF_TRAINING or config[key] is None)]:
+            del config[key]
         machine = config.get("machine")
         share = threads(limits, machine) if threads and isinstance(machine, dict) and machine.get("threads", 0) is None else None
         if share is not None:
             config["machine"] = {**machine, "threads": share}
         return cls(check(config, files=files, trust=trust), config, "run" in names and "run" not in config, settings, limits, share)
 
-    def call(self, folder: Path | None, command: list[str], *, again: bool = False) -> dict[str, Any]:
+    def call(self, folder: Path | None, command: list[str], *, again: bool = False, made: Collection[Path] | None = None) -> dict[str, Any]:
         """Call the task; if it has a folder, its log and status say how it ended.
 
         ``again``: the folder is this very job's, and what it has begun there goes on from its newest checkpoint, as by ``cnntrain resume``.
+        ``made``: the folders that were made for this run; where a ConfigError shows that it cannot be, they and its files go again.
+        None: its folder stays, and says how it ended.
 
         Raises:
             CheckpointError: the folder holds a run, or another process has it.
@@ -101,8 +104,10 @@ class Job(NamedTuple):
                 return self._go_on(lock, command)
             if not again:
                 run_folder.refuse_results(folder)
+            before: list[str] = []
             try:
                 try:
+                    before = [path.name for path in folder.iterdir() if path.name != "run.lock"]
                     write_config(folder, self.config)  # before the seconds that importing torch takes: killed in them, it can be resumed
                 except OSError as error:
                     raise unwritable(folder, error) from error
@@ -110,7 +115,10 @@ class Job(NamedTuple):
 
                 return self.recipe(run=Run(folder, config=self.config, command=command, lock=lock))
             except BaseException as error:
-                _note(folder, error)
+                with contextlib.suppress(OSError, CheckpointError):  # of a storage that fails, or of who took the folder over
+                    if made is not None:
+                        lock.take()  # the run has let it go
+                    _note(folder, error, made, before)
                 raise
 
     def _go_on(self, lock: Any, command: list[str]) -> dict[str, Any]:
@@ -123,27 +131,30 @@ class Job(NamedTuple):
         return resume(run=str(lock.folder), config=read_config(lock.folder), command=command, trust=trust, lock=lock)
 
 
-def _note(folder: Path, error: BaseException) -> None:
-    """See to the folder of a run that ended before the task took it up: that it says so, or that it is gone if nothing was begun.
+def _note(folder: Path, error: BaseException, made: Collection[Path] | None, before: Collection[str]) -> None:
+    """See to the folder of a run that an error ended: that it is as ``before`` if nothing was begun, or else that it says how it ended.
 
-    A storage that fails here is what the error itself tells of.
+    A config that cannot be is nothing to go on with; data or storage that were not there may be mended, and then `resume` begins the run.
+
+    Raises:
+        OSError: the storage fails, which is what the error itself tells of.
     """
     from cnntrain.engine.storage import write_text
 
     stopped = isinstance(error, Interrupted | Stopped | KeyboardInterrupt)
-    with contextlib.suppress(OSError):
-        names = {path.name for path in folder.iterdir()}
-        if names <= {"run.lock", "config.yaml"} and (stopped or isinstance(error, ConfigError)):
-            shutil.rmtree(folder)
-        elif "status.json" not in names:
-            facts = {
-                "state": "interrupted" if stopped else "failed",
-                "pid": os.getpid(),
-                "code": exit_code(error),
-                "error": str(error) or repr(error),
-            }
-            (folder / "train.log").write_text("".join(traceback.format_exception(error)))
-            write_text(folder / "status.json", json.dumps(facts) + "\n")
+    names = {path.name for path in folder.iterdir()}
+    idle = isinstance(error, ConfigError) or (stopped and names <= {"run.lock", "config.yaml", *before})
+    if made is not None and idle and run_folder.take_back(folder, made, before):
+        return
+    if "status.json" not in names:
+        facts = {
+            "state": "interrupted" if stopped else "failed",
+            "pid": os.getpid(),
+            "code": exit_code(error),
+            "error": str(error) or repr(error),
+        }
+        (folder / "train.log").write_text("".join(traceback.format_exception(error)))
+        write_text(folder / "status.json", json.dumps(facts) + "\n")
 
 
 def exit_code(error: BaseException) -> int:

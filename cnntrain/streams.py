@@ -1,4 +1,4 @@
-"""A standard output that may vanish: a run whose reader has left (``| head``), or that has no terminal at all, goes on."""
+"""A standard output that may vanish: a run whose reader has left (``| head``), whose log's disk is full, or without a terminal goes on."""
 
 import errno
 import os
@@ -29,28 +29,26 @@ class _Unbreakable:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, if anybody listens."""
+        """Write, if anybody listens and there is room."""
         try:
             return self._stream.write(text)
         except OSError as error:
-            if error.errno not in _GONE:
-                raise
-            self._let_go()
+            self._let_go(error)
             return len(text)
 
     def flush(self) -> None:
-        """Flush, if anybody listens."""
+        """Flush, if anybody listens and there is room."""
         try:
             self._stream.flush()
         except OSError as error:
-            if error.errno not in _GONE:
-                raise
-            self._let_go()
+            self._let_go(error)
 
-    def _let_go(self) -> None:
+    def _let_go(self, error: OSError) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
+        if error.errno not in _GONE:  # somebody waits for it
+            print(f"warning: the output cannot be written ({error.strerror}): the command goes on without", file=sys.stderr)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -18,7 +18,7 @@ from cnntrain.config import run_folder
 from cnntrain.data.storage import available_memory, end_with, usable_cores
 from cnntrain.engine.lock import Lock
 from cnntrain.engine.signals import ending_the_command
-from cnntrain.engine.storage import write_text
+from cnntrain.engine.storage import finite, write_text
 from cnntrain.errors import CnntrainError, Interrupted, Stopped, SweepError
 from cnntrain.job import Job, Limits, record, tell
 from hydra_plugins.cnntrain_launcher import processes
@@ -47,11 +47,13 @@ def sweep(composer: "Composer", words: list[str], command: list[str]) -> dict[st
     plan.num_jobs, plan.hydra = len(combinations), [word for word in combinations[0] if _is_hydra(word)]
     for combination in combinations:
         plan.job(combination)
+    for note in plan.notes:
+        print(f"note: {note}")
     plan.swept = _swept(combinations)
     plan.folder = _folder(composer, combinations[0], same, resume=plan.job(combinations[0]).limits.resume)
     if composer(combinations[0]).given("sweep.subdir"):
         plan.subfolder = lambda job: composer([*job, *plan.hydra]).setting("sweep.subdir")
-    with Lock(plan.folder):
+    with Lock(plan.folder, key="hydra.sweep.dir"):
         _note(plan.folder, same)
         composer.multirun(words, plan.folder, plan)
         outcomes = plan.outcomes
@@ -80,14 +82,15 @@ def _folder(composer: "Composer", job: list[str], same: dict[str, Any], *, resum
         before = sorted(
             (float(facts.get("started", 0)), path) for facts, path in found if all(facts.get(key) == same[key] for key in ("verb", "words"))
         )
-    return Path(before[-1][1]) if before else run_folder.create(Path(composed.setting("sweep.dir")), given=given)
+    path = Path(composed.setting("sweep.dir"))
+    return Path(before[-1][1]) if before else run_folder.create(path, given=given, key="hydra.sweep.dir")
 
 
 def _note(folder: Path, same: dict[str, Any], **more: Any) -> None:
     """Write ``sweep.json``: by which command, and how its jobs ended. A sweep goes on without it."""
     started = read_json(folder / "sweep.json").get("started", same["started"])
     try:
-        write_text(folder / "sweep.json", json.dumps({**same, "started": started, **more}, default=str, indent=1) + "\n")
+        write_text(folder / "sweep.json", json.dumps(finite({**same, "started": started, **more}), default=str, indent=1) + "\n")
     except OSError as error:
         print(f"warning: {folder / 'sweep.json'} cannot be written: {error.strerror}", file=sys.stderr)
 
@@ -104,6 +107,7 @@ class Sweep:
         self.outcomes: list[Outcome] = []
         self.subfolder: Any = None
         self.num_jobs = 1
+        self.notes: dict[str, None] = {}  # what was told of their configs, each once
         self.hydra: list[str] = []  # the words that are Hydra's own, which its sweeper keeps to itself
         self._jobs: dict[tuple[str, ...], Job] = {}
 
@@ -112,17 +116,19 @@ class Sweep:
         key = tuple(word for word in overrides if not _is_hydra(word))
         if key not in self._jobs:
             composed = self.composer([*key, *self.hydra])
+            self.notes |= dict.fromkeys(composed.notes)
             self._jobs[key] = Job.of(composed.tree, files=composed.files, threads=self._share)
         return self._jobs[key]
 
     def __call__(self, config: Any) -> float:
         """Run one job here, for a launcher that is not ours."""
-        from cnntrain.config.compose import output_folder, plain
+        from cnntrain.config.compose import job_tree, output_folder
 
-        job, folder = Job.of(plain(config)), output_folder()
+        job, folder = Job.of(job_tree(config, self.composer)), output_folder()
         result = job.call(folder, self.command)
         self.outcomes.append(outcome_of(len(self.outcomes), [], folder, job.config, 0, 0.0, timeout=False))
-        return float(result.get("value", math.nan))
+        value = result.get("value")
+        return math.nan if value is None else float(value)
 
     def launch(self, jobs: list[list[str]], *, first: int, start: str) -> list[Outcome]:
         """Run jobs, ``sweep.parallel`` at once, and say how each ended."""
@@ -194,8 +200,10 @@ class Sweep:
     def _say(self, outcome: Outcome, count: int, total: int, *, again: bool = False) -> None:
         from cnntrain.engine.terminal import console
 
-        ending = f"failed: {outcome.error}" if outcome.error else f"{outcome.value:.4f} in {outcome.seconds:.0f} s"
-        line = f"[{count}/{total}] {outcome.folder.name}  {'was done already: ' + format(outcome.value, '.4f') if again else ending}"
+        value = "" if math.isnan(outcome.value) else f"{outcome.value:.4f}"  # nothing was held out
+        ending = f"failed: {outcome.error}" if outcome.error else f"{value or 'done'} in {outcome.seconds:.0f} s"
+        before = f"was done already{f': {value}' if value else ''}"
+        line = f"[{count}/{total}] {outcome.folder.name}  {before if again else ending}"
         show_running({})
         console().print(line, markup=False, soft_wrap=True)
 

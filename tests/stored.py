@@ -8,7 +8,7 @@ from cnntrain.engine.checkpoint import write
 SYNTHETIC = {
     "_target_": "cnntrain.data.synthetic.synthetic",
     "classes": 7,
-    "size": 8,
+    "image_size": 8,
     "channels": 3,
     "samples": 60,
     "test_samples": 41,

@@ -17,7 +17,7 @@ from cnntrain.job import Job, Limits
 from cnntrain.sweep import Sweep, jobs_at_once, num_cores
 from hydra_plugins.cnntrain_launcher import processes
 from hydra_plugins.cnntrain_launcher.outcome import Outcome
-from hydra_plugins.cnntrain_launcher.ranking import rank
+from hydra_plugins.cnntrain_launcher.ranking import rank, show
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(shipped().parent)}
 COMMAND = [sys.executable, "-m", "cnntrain", "fake", "-m"]
@@ -226,3 +226,17 @@ def test_ranking():
     assert rows[0].jobs == [2, 3] and rows[0].values == [0.9]
     losses = rank([outcome(0, 0.5, "lr=1", metric="val/loss"), outcome(1, 0.4, "lr=2", metric="val/loss")])
     assert [row.label for row in losses] == ["lr=2", "lr=1"]
+
+
+def test_what_has_no_validation_is_not_ranked_and_the_reason_said(capsys):
+    nan = float("nan")
+    train, other = {"_target_": "cnntrain.task.train.train"}, {"_target_": "cnntrain.task.evaluate.evaluate"}
+    alone = [outcome(number, nan, f"lr={number}")._replace(config=train, metrics={"test/accuracy": number / 10}) for number in (3, 1, 2)]
+    show(alone, Path())
+    said = capsys.readouterr().out
+    assert "nothing is ranked: nothing was held out for validation" in said and "nan" not in said and "3 of 3 jobs done" in said
+    assert [line.split()[:4] for line in said.splitlines() if "lr=" in line] == [["–", f"lr={k}", str(k), "–"] for k in (3, 1, 2)]
+    show([alone[0], outcome(1, 0.5, "lr=9")._replace(config=train)], Path())
+    assert "not ranked: lr=3: nothing was held out" in capsys.readouterr().out
+    show([alone[0]._replace(config=other)], Path())
+    assert "nothing is ranked: it gave no figure to rank by" in capsys.readouterr().out

@@ -52,12 +52,12 @@ def prepare(keys: list[str], scratch: Path, *, fashion: Path | None, cifar: Path
 def _grey(root: Path | None) -> tuple[str, Data]:
     if root or Path(FASHION_MNIST.installed).exists():
         return "Fashion-MNIST", fashion_mnist(root=str(root) if root else None, val=0.0, seed=0)
-    return "made-up 28×28×1", synthetic(size=28, channels=1, samples=60_000, val=0.0, seed=0)
+    return "made-up 28×28×1", synthetic(image_size=28, channels=1, samples=60_000, val=0.0, seed=0)
 
 
 def _made_up_jpegs(root: Path) -> Path:
     print("writing 50,000 made-up JPEGs", file=sys.stderr)
-    split = synthetic(size=32, channels=3, samples=50_000, val=0.0, seed=0).train
+    split = synthetic(image_size=32, channels=3, samples=50_000, val=0.0, seed=0).train
     for label in range(10):
         (root / f"class{label}").mkdir(parents=True)
     pixels = split.images.permute(0, 2, 3, 1).contiguous().numpy()

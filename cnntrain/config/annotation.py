@@ -1,8 +1,8 @@
 """From the text of an annotation to a type, without evaluating it.
 
 Known are the built-in kinds, ``Literal``, ``list``, ``tuple``, ``dict`` and their abstract forms, ``|``, ``Optional``, ``Union``, ``None``,
-the aliases of ``cnntrain.units``, ``Recipe``, and names that a module assigns to such a thing. Any other name is ``Any``: a user's own
-class does not need our leave.
+the aliases of ``cnntrain.units``, ``Recipe`` and ``Callable`` (which in a config is a node, too), and names that a module assigns to such a
+thing. Any other name is ``Any``: a user's own class does not need our leave.
 """
 
 import ast
@@ -27,6 +27,7 @@ _FORMS = {
     **{f"{module}.{name}": list for module in ("typing", "collections.abc") for name in ("Sequence", "MutableSequence")},
     **{f"{module}.{name}": dict for module in ("typing", "collections.abc") for name in ("Mapping", "MutableMapping")},
 }
+_CALLS = ("cnntrain.config.recipe.Recipe", "typing.Callable", "collections.abc.Callable")  # what is called is a node
 _BARE = {list: list[Any], tuple: tuple[Any, ...], dict: dict[Any, Any]}
 
 
@@ -59,9 +60,9 @@ def from_object(annotation: Any) -> Any:
 
 def _form_of_object(kind: Any) -> Any:
     name = f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', '')}"
-    if name == "cnntrain.config.recipe.Recipe" or kind in _KINDS.values():
+    if kind in _KINDS.values():
         return kind
-    return _FORMS.get(name, Any)
+    return _node() if name in _CALLS else _FORMS.get(name, Any)
 
 
 def _form(node: ast.expr | None, module: Module, depth: int) -> Any:
@@ -102,12 +103,14 @@ def _named(name: str, module: Module, depth: int) -> Any:
     if not rest and first in text.aliases:
         return _form(text.aliases[first], module, depth + 1)
     if first in text.definitions:
-        return _recipe(f"{module.name}.{name}")
+        return _node() if f"{module.name}.{name}" in _CALLS else Any
     if first not in text.imports:
         return _KINDS.get(name, Any)
     full = text.imports[first] + (f".{rest}" if rest else "")
     if full in _FORMS:
         return _FORMS[full]
+    if full in _CALLS:
+        return _node()
     if full.startswith("cnntrain.units."):
         return getattr(units, full.rpartition(".")[2], Any)
     return _alias_elsewhere(full, depth)
@@ -118,16 +121,13 @@ def _alias_elsewhere(full: str, depth: int) -> Any:
     home, _, name = full.rpartition(".")
     if not full.startswith("cnntrain."):
         return Any
-    if (recipe := _recipe(full)) is not Any:
-        return recipe
     found = find_module(home)
     text: Text | None = found.read() if found else None
     return _form(text.aliases[name], found, depth + 1) if text and found and name in text.aliases else Any
 
 
-def _recipe(full: str) -> Any:
-    if full != "cnntrain.config.recipe.Recipe":
-        return Any
+def _node() -> Any:
+    """The type of a node."""
     from cnntrain.config.recipe import Recipe  # recipe.py stands on this module
 
     return Recipe
@@ -136,6 +136,8 @@ def _recipe(full: str) -> Any:
 def _subscript(node: ast.Subscript, module: Module, depth: int) -> Any:
     form = _form(node.value, module, depth + 1)
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    if getattr(form, "is_node", False):  # Callable[..., nn.Module]
+        return form
     if form is Literal:
         try:
             return Literal[tuple(ast.literal_eval(part) for part in parts)]

@@ -6,8 +6,8 @@ word for bash, so only what follows it is printed back.
 
 from collections.abc import Mapping, Sequence
 
+from cnntrain.config.chosen import choosers, keys
 from cnntrain.config.find import Files
-from cnntrain.config.help import keys
 from cnntrain.config.outline import read
 
 _FLAGS = ["--help ", "--multirun ", "--cfg ", "--package ", "--resolve ", "--config-dir ", "--version "]
@@ -34,8 +34,8 @@ def _candidates(files: Files, current: str, before: Sequence[str]) -> list[str]:
     elif "=" in current:
         found = _values(files, verb, current, before)
     else:
-        groups = [f"{group}=" for group in read(files[""][verb]).choices if group in files]
-        found = groups + [f"{key.name}=" for key in keys(files, verb, before)]
+        found = [f"{word}=" for word in choosers(files, read(files[""][verb]), before)]
+        found += [f"{key.name}=" for key in keys(files, verb, before)]
         if not any(not word.startswith("-") for word in before):
             found += [f"{name} " for name in files[""]]
     return sorted({word for word in found if word.startswith(current)})
@@ -43,10 +43,11 @@ def _candidates(files: Files, current: str, before: Sequence[str]) -> list[str]:
 
 def _values(files: Files, verb: str, current: str, before: Sequence[str]) -> list[str]:
     """Options of a group, also inside ``[a,b`` and after a comma; for a key, its default."""
-    group, _, value = current.partition("=")
-    if group in files and group in read(files[""][verb]).choices:
+    word, _, value = current.partition("=")
+    group = choosers(files, read(files[""][verb]), before).get(word)
+    if group is not None:
         cut = max(value.rfind(","), value.rfind("[")) + 1
         end = "" if cut else " "
         taken = value[:cut].strip("[]").split(",")
-        return [f"{group}={value[:cut]}{name}{end}" for name in files[group] if name not in taken]
-    return [f"{key.name}={key.default} " for key in keys(files, verb, before) if key.name == group and key.default not in ("null", "???")]
+        return [f"{word}={value[:cut]}{name}{end}" for name in files[group] if name not in taken]
+    return [f"{key.name}={key.default} " for key in keys(files, verb, before) if key.name == word and key.default not in ("null", "???")]

@@ -21,8 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from cnntrain.config import find
+from cnntrain.config.chosen import keys
+from cnntrain.config.experiment import choices_of, content_of, leave_out
 from cnntrain.config.failures import missing, translate
-from cnntrain.config.help import keys
 from cnntrain.config.outline import read
 from cnntrain.config.overlay import lay, split
 from cnntrain.config.quote import quote
@@ -40,18 +41,18 @@ FAILURES = (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSErr
 class Composed(NamedTuple):
     """A verb's config: ``tree`` plain and resolved, without ``hydra``; ``config`` as Hydra composed it, with its own node.
 
-    ``files`` gives for each place of the tree the file that its keys came from.
+    ``files`` gives for each place of the tree the file that its keys came from, ``notes`` what the user is to be told.
     """
 
     tree: dict[str, Any]
     config: DictConfig
     files: dict[str, str]
+    notes: list[str]
 
     @property
     def choices(self) -> dict[str, Any]:
         """The option that each group has, by group."""
-        choices = self.config.hydra.runtime.choices
-        return {key.split("@")[0]: value for key, value in sorted(choices.items(), key=lambda item: "@" not in item[0])}
+        return choices_of(self.config.hydra)
 
     def setting(self, key: str) -> str:
         """A resolved value below ``hydra``, such as ``run.dir``.
@@ -83,6 +84,7 @@ class Composer:
         self._bases: dict[tuple[str, ...], DictConfig] = {}  # of a sweep, by the words that choose files
         self.files = find.files(list(where))
         self.outline = read(self.files[""][verb])
+        self._free = tuple(f"{key.name}." for key in self.outline.keys if key.default == "{}")  # below them, the user names the keys
 
     def __call__(self, words: Sequence[str]) -> Composed:
         """Compose one run.
@@ -90,7 +92,7 @@ class Composer:
         Raises:
             ConfigError: an unknown key, group or option, a file that cannot be read, a value that is missing.
         """
-        overrides = parse(words)
+        overrides = self._parse(words)
         refuse_wrong_words(overrides, self.verb, self.outline.choices, self.files)
         kept = [override for override in overrides if not self._is_default(override)]
         known = [key.name for key in keys(self.files, self.verb, list(words))]
@@ -103,15 +105,18 @@ class Composer:
         if any(override.is_delete() for override in kept):
             refuse_unknown_keys(kept, self._base(kept), self._is_group, self.files)
         with told(self):
+            left = leave_out(config, config.hydra, self.files, self.verb)
             raw = OmegaConf.to_container(config, resolve=False)
             absent = [key for key, value in leaves(raw) if value == "???" and not key.startswith("hydra.")]
+            given = [*own, *(key for one in left for key in one.keys)]
+            absent += [key for key in self._left_open(config) if not any(key == one or key.startswith(f"{one}.") for one in given)]
             if absent:
-                raise missing(self.verb, absent, self.files)
+                raise missing(self.verb, list(dict.fromkeys(absent)), self.files)
             tree = plain(config)
         for group, text in self.outline.choices.items():
             if text == "null" and group != "experiment":
                 tree.setdefault(group, None)
-        composed = Composed(tree, config, {})
+        composed = Composed(tree, config, {}, [one.note for one in left])
         return composed._replace(files=self._sources(composed))
 
     def combinations(self, words: Sequence[str]) -> list[list[str]]:
@@ -119,7 +124,7 @@ class Composer:
 
         Another sweeper chooses by itself; then there is one list, without the swept keys.
         """
-        overrides = parse(words)
+        overrides = self._parse(words)
         hydra = self._unswept(overrides).hydra
         for plugin, ours in (("launcher", "cnntrain"), ("sweeper", "basic")):
             target = str(hydra[plugin].get("_target_", ""))
@@ -129,7 +134,7 @@ class Composer:
             return [[_line(override) for override in overrides if not override.is_sweep_override()]]
         swept = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
         axes: dict[str, list[str]] = {}
-        for override in parse([*swept, *words]):
+        for override in self._parse([*swept, *words]):
             key = _key(override)
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 raise ConfigError("this sweep has no end", where=_line(override), fix=f"list the values: {key}=1,2,3")
@@ -142,8 +147,9 @@ class Composer:
 
     def multirun(self, words: Sequence[str], folder: Path, task_function: Callable[[DictConfig], Any]) -> None:
         """Let Hydra's sweeper and launcher run the jobs, with their folders in ``folder``."""
-        basic = self._unswept(parse(words)).hydra.sweeper["_target_"] == _BASIC_SWEEPER
-        kept = [override for override in parse(words) if not self._is_default(override) and override.key_or_group != "hydra.sweep.dir"]
+        overrides = self._parse(words)
+        basic = self._unswept(overrides).hydra.sweeper["_target_"] == _BASIC_SWEEPER
+        kept = [override for override in overrides if not self._is_default(override) and override.key_or_group != "hydra.sweep.dir"]
         words = [*self._search_path(), f"hydra.sweep.dir={quote(str(folder))}", *map(_line, kept)]
         if basic:
             words.append(f"hydra.sweeper._target_={_OUR_SWEEPER}")
@@ -162,10 +168,11 @@ class Composer:
         """
         if kind not in ("job", "hydra", "all"):
             raise ConfigError(f"--cfg prints no {kind!r}", where="--cfg", fix="--cfg job, --cfg hydra or --cfg all")
-        overrides = parse(words)
+        overrides = self._parse(words)
         refuse_wrong_words(overrides, self.verb, self.outline.choices, self.files)
         config = self._compose([override for override in overrides if not self._is_default(override)])
         with told(self):
+            leave_out(config, config.hydra, self.files, self.verb)
             tree = OmegaConf.to_container(config, resolve=False)
             assert isinstance(tree, dict)
             if resolve:
@@ -177,6 +184,10 @@ class Composer:
         if found is None:
             raise ConfigError(f"the config has no part {package!r}", where="--package", fix="leave it out to see the whole config")
         return OmegaConf.to_yaml(found) if OmegaConf.is_config(found) else f"{found}\n"
+
+    def _parse(self, words: Sequence[str]) -> list[Override]:
+        """The words; ``knobs.column=2`` makes its key, where the verb's own is a dict for the user to fill."""
+        return parse([f"++{word}" if word.startswith(self._free) else word for word in words])
 
     def _unswept(self, overrides: Sequence[Override]) -> DictConfig:
         """What all jobs of a sweep have in common."""
@@ -229,6 +240,10 @@ class Composer:
             return True
         can_be = self.outline.choices.get(override.key_or_group) == "null" and not override.is_sweep_override() and not override.is_delete()
         return can_be and override.value() is None
+
+    def _left_open(self, config: DictConfig) -> list[str]:
+        """The keys that the chosen experiment has as ``???``: Hydra would silently let the values stand that it is laid over."""
+        return [key for key, value in leaves(content_of(config.hydra, self.files)) if value == "???"]
 
     def _sources(self, composed: Composed) -> dict[str, str]:
         """Of the user's own files only: in ours, a wrong key came from elsewhere."""
@@ -320,6 +335,12 @@ def _key(override: Override) -> str:
 def output_folder() -> Path:
     """The folder that Hydra made for the job that runs now."""
     return Path(str(HydraConfig.get().runtime.output_dir))
+
+
+def job_tree(config: DictConfig, composer: Composer) -> dict[str, Any]:
+    """The plain tree of the job that Hydra runs now, as :class:`Composer` would make it."""
+    leave_out(config, HydraConfig.get(), composer.files, composer.verb)
+    return plain(config)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

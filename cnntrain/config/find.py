@@ -1,5 +1,6 @@
 """Where the config files are: the shipped ``conf/``, and the user's own beside the work."""
 
+import os
 from pathlib import Path
 
 from cnntrain.errors import ConfigError
@@ -26,7 +27,7 @@ def folders(config_dir: str | None = None, *, searched: tuple[str, ...] = ()) ->
     asked = [] if config_dir is None else [(config_dir, "--config-dir")]
     asked += [(text.removeprefix("file://"), "hydra.searchpath") for text in searched if not text.startswith(("pkg://", "structured://"))]
     for text, source in asked:
-        folder = Path(text).expanduser().absolute()
+        folder = Path(os.path.expanduser(text)).absolute()
         if not folder.is_dir():
             raise ConfigError(f"there is no folder {text}", where=source, fix=f"give {source} an existing folder")
         found.append(folder)

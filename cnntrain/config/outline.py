@@ -4,6 +4,7 @@ Not a YAML parser: Hydra reads the config. This reader takes the plain shapes th
 know, never fails, and starts ten times faster.
 """
 
+import functools
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -20,23 +21,37 @@ class Key(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """What a config file says of itself. ``choices``: its defaults list, group → option(s); ``overrides``: its ``override`` entries."""
+    """What a config file says of itself. ``choices``: its defaults list, group → option(s); ``overrides``: its ``override`` entries.
+
+    An entry for a place within the file's own node is in ``nested``: ``{"model@net": "lenet5"}``.
+    """
 
     meaning: str
     examples: list[str]
     whole_tree: bool
     choices: dict[str, str]
     overrides: dict[str, str]
+    nested: dict[str, str]
     keys: list[Key]
 
 
+_EMPTY = Outline("", [], False, {}, {}, {}, [])
+
+
 def read(path: Path) -> Outline:
-    """The outline of a file; an unreadable one is empty."""
-    outline = Outline("", [], False, {}, {}, [])
+    """The outline of a file, not to be changed; an unreadable one is empty."""
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        state = path.stat()
+        return _read(path, state.st_mtime_ns, state.st_size)
     except OSError:
-        return outline
+        return _EMPTY
+
+
+@functools.lru_cache(maxsize=512)
+def _read(path: Path, mtime: int, size: int) -> Outline:
+    """By time and size, so that an edited file is read again."""
+    outline = Outline("", [], False, {}, {}, {}, [])
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     heading = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
     words = [text for text in heading if text and not text.startswith(("@package", "example:"))]
     examples = [text.removeprefix("example:").strip() for text in heading if text.startswith("example:")]
@@ -90,8 +105,12 @@ def _take_default(outline: Outline, key: str, value: str) -> None:
     if key == "defaults":
         return
     words = key.split()
-    group = words[-1].lstrip("/").split("@")[0]
-    (outline.overrides if words[0] == "override" else outline.choices)[group] = value
+    group, _, package = words[-1].lstrip("/").partition("@")
+    own = package.removeprefix("_global_.") in ("", group)
+    if words[0] == "override":
+        outline.overrides[group if own else f"{group}@{package}"] = value
+    else:
+        (outline.choices if own else outline.nested)[group if own else f"{group}@{package}"] = value
 
 
 def _extend_list(outline: Outline, line: str, parents: list[tuple[int, str]]) -> None:

@@ -15,11 +15,16 @@ def quote(text: str) -> str:
 
 
 def path_word(word: str) -> str:
-    """KEY=VALUE as it is, but quoted if VALUE is a file or folder whose name the grammar would not take (``0_seed=1``, blanks, commas)."""
+    """KEY=VALUE as it is, but quoted if VALUE is a file or folder whose name the grammar would not take (``0_seed=1``, blanks, commas).
+
+    A shell leaves the ~ of KEY=~/x alone: here it becomes the home folder.
+    """
     key, _, value = word.partition("=")
+    if value.startswith("~/"):
+        return f"{key}={quote(os.path.expanduser(value))}"
     if not value or _PLAIN.fullmatch(value) or value[0] in "'\"[{(":
         return word
-    return f"{key}={quote(value)}" if value.startswith("~/") or os.path.exists(value) else word  # a shell leaves the ~ of KEY=~/x alone
+    return f"{key}={quote(value)}" if os.path.exists(value) else word
 
 
 def literal(value: Any) -> str:

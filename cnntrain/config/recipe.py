@@ -4,7 +4,8 @@
 What it returns, a :class:`Recipe`, is called by the task when the facts are known: ``recipe(num_classes=10, …)``.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from cnntrain.config.signature import COMPUTED, Parameter, Signature, read, sign
 from cnntrain.config.source import load, locate
 from cnntrain.config.suggest import ask, key_meant
 from cnntrain.config.values import Misfit, fit, show
-from cnntrain.errors import ConfigError
+from cnntrain.errors import CnntrainError, ConfigError
 
 MISSING = "???"  # how YAML writes a value that must still be given
 
@@ -71,20 +72,42 @@ class Recipe:
         for name in taken:
             if name in self.values:
                 raise ConfigError(f"{_join(self.place, name)}: {_fact_text(name)}", fix=f"remove {_join(self.place, name)}")
-        return load(self.target)(**self.values, **taken)
+        try:
+            return load(self.target)(**self.values, **taken)
+        except CnntrainError as error:
+            self._place(error)
+            raise
+
+    def _place(self, error: CnntrainError) -> None:
+        """Let an error name the keys of this node by their place: a part takes itself to be its group's, ``model.name``.
+
+        Of nodes within nodes the innermost is where it came from.
+        """
+        if not {".", "["} & set(self.place) or error.placed:
+            return
+        words = self.target.split(".")
+        group = words[1] if words[0] == "cnntrain" else self.place.partition(".")[0]
+        error.reword(lambda text: moved(text, group, self.place, read(self.target).parameters))
+        error.placed = True
 
     def replace(self, /, **values: Any) -> "Recipe":
-        """The same call with other values, checked.
+        """The same call with other values, checked; a dict is laid over a node within this one.
 
         Raises:
             ConfigError: the target has no such parameter, or a value does not fit.
         """
         plain = {name: _plain(value) for name, value in values.items()}
-        return check(self.plain() | plain, place=self.place, trust=self.trust)
+        return check(_laid_over(self.plain(), plain), place=self.place, trust=self.trust)
 
     def plain(self) -> dict[str, Any]:
         """The node again, as the config has it."""
         return {"_target_": self.target} | _plain(self.values if self._given is None else self._given)
+
+
+def moved(text: str, old: str, new: str, keys: Iterable[str]) -> str:
+    """A message about ``keys`` at one place, as about the same keys at another: ``model.name=resnet50`` → ``model.net.name=resnet50``."""
+    named = "|".join(map(re.escape, keys))
+    return re.sub(rf"(?<![\w.]){re.escape(old)}\.(?=({named})\b)", lambda _: f"{new}.", text) if named else text
 
 
 def check(tree: dict[str, Any], *, place: str = "", files: Mapping[str, str] | None = None, trust: Sequence[str] | None = None) -> Recipe:
@@ -262,6 +285,16 @@ def _is_special(key: str) -> bool:
 
 def _join(place: str, key: Any) -> str:
     return f"{place}.{key}" if place else str(key)
+
+
+def _laid_over(node: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A node with other values, and so the nodes within it."""
+    inner = {
+        key: _laid_over(node[key], value)
+        for key, value in values.items()
+        if isinstance(value, dict) and "_target_" not in value and isinstance(node.get(key), dict) and "_target_" in node[key]
+    }
+    return node | values | inner
 
 
 def _plain(value: Any) -> Any:

@@ -3,17 +3,18 @@
 import hashlib
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cnntrain.errors import CheckpointError
 
 _LONGEST = 100
 _SIGNS_OF_A_RUN = ("config.yaml", "status.json", "train.log", "metrics.jsonl", "last.safetensors", "best.safetensors", "multirun.yaml")
+_OURS = (*_SIGNS_OF_A_RUN, "*.safetensors", "run.lock", "events.out.tfevents.*", "lr_find.png")
 
 
-def create(path: Path, *, given: bool) -> Path:
-    """Create a folder for results, and its parents.
+def create(path: Path, *, given: bool, key: str = "hydra.run.dir") -> Path:
+    """Create a folder for results, and its parents. ``key`` is what names it.
 
     A name that the user has ``given`` is taken as it is, and may be there already; any other gets ``_2``, ``_3``, … if it is taken.
 
@@ -29,8 +30,8 @@ def create(path: Path, *, given: bool) -> Path:
     except OSError as error:
         raise CheckpointError(
             f"folder {path} cannot be created: {error.strerror or error}",
-            where="hydra.run.dir",
-            fix="hydra.run.dir=FOLDER that is writable",
+            where=key,
+            fix=f"{key}=FOLDER that is writable and has room",
         ) from error
 
 
@@ -40,6 +41,24 @@ def refuse_results(path: Path) -> None:
         raise CheckpointError(
             f"{path} holds a run already", where="hydra.run.dir", fix=f"cnntrain resume run={path}, or another hydra.run.dir"
         )
+
+
+def take_back(folder: Path, made: Collection[Path], before: Collection[str]) -> bool:
+    """Let a folder be as it was before a run that never began, whose files are removed; nothing is done where it has begun.
+
+    The folder and those above it go, too, as far as they were ``made`` for it and nobody has put anything there. ``before``: the names in
+    it then. To be called by whoever has its lock.
+    """
+    ours = [path for path in folder.iterdir() if path.name not in before and any(map(path.match, _OURS))]
+    if any(path.suffix == ".safetensors" or (path.name == "metrics.jsonl" and path.stat().st_size) for path in ours):
+        return False
+    for path in sorted(ours, key=lambda path: path.name == "run.lock"):  # which keeps others out until the end
+        path.unlink()
+    for one in (folder, *folder.parents):
+        if one not in made or any(one.iterdir()):
+            break
+        one.rmdir()
+    return True
 
 
 def job_name(number: int, overrides: Sequence[str]) -> str:

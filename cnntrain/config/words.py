@@ -5,6 +5,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from cnntrain.config.chosen import Slot, slots
+from cnntrain.config.elsewhere import built_by
 from cnntrain.config.find import Files
 from cnntrain.config.outline import read
 from cnntrain.config.suggest import ask, key_meant, nearest, slips
@@ -17,13 +19,20 @@ def refuse_wrong_words(overrides: Sequence[Override], verb: str, choices: Mappin
     Raises:
         ConfigError: a choice that the verb does not have, an option that does not exist, a list where one is wanted.
     """
+    places = slots(files, read(files[""][verb]), [override.input_line or "" for override in overrides])
     for override in overrides:
         line, group = _shown(override), override.key_or_group
+        if override.package is not None and group in files:
+            _refuse_wrong_slot(override, line, places, files)
+            if not override.is_sweep_override():
+                continue
+        _refuse_value_of_slot(override, line, places, files)
         _refuse_misspelt_group(override, line, verb, choices, files)
         if group == "hydra":
             raise ConfigError("hydra is a part of the config and no value", where=line, fix="hydra.KEY=VALUE (keys: cnntrain --cfg hydra)")
         if override.is_sweep_override():
-            fix = f"add -m to run each, or write [{line.partition('=')[2]}] for a list"
+            one = group in files and not choices.get(group, "").startswith("[")
+            fix = "add -m to run each" + ("" if one else f", or write [{line.partition('=')[2]}] for a list")
             raise ConfigError(f"{group} has several values", where=line, fix=fix)
         if group in choices:
             _check_choice(override, line, choices[group], files)
@@ -36,6 +45,52 @@ def refuse_wrong_words(overrides: Sequence[Override], verb: str, choices: Mappin
         elif not group or ("/" in group and not group.startswith("hydra/")):
             fix = _list_of("use", [name for name in choices if name in files])
             raise ConfigError(f"there is no group {group!r}" if group else "a value without a key", where=line, fix=fix)
+
+
+def _refuse_wrong_slot(override: Override, line: str, places: Mapping[str, Slot], files: Files) -> None:
+    """``model@model.net=OPTION``: check that something is chosen at that place, and that it can be this.
+
+    Raises:
+        ConfigError: there is no such place or no such option.
+    """
+    group, package = override.key_or_group, str(override.package)
+    asked, is_new = f"{group}@{package}", override.is_add() or override.is_force_add()
+    value = None if override.is_sweep_override() else override.value()
+    slot = places.get(asked)
+    if slot is None:
+        ending = [key for key, one in places.items() if key.startswith(f"{group}@") and one.place.endswith(f".{package}")]
+        if near := nearest(asked, places) or next(iter(ending), None):
+            fix = _replaced(line.lstrip("+~"), asked, near) if "=" in line else f"{near}={places[near].default}"
+            raise ConfigError(f"no option is chosen at {package!r}{ask(places[near].place)}", where=line, fix=fix)
+        if not is_new:
+            above, _, inner = package.rpartition(".")
+            takers = [option for option, path in files.get(above, {}).items() if f"{group}@{inner}" in read(path).nested]
+            fix = f"{above}={takers[0]} {line.lstrip('~')}" if takers else line.replace(f"@{package}", "", 1)
+            raise ConfigError(f"no option is chosen at {package!r} in this run", where=line, fix=fix)
+    elif override.is_delete() or (value is None and not override.is_sweep_override()):
+        what = f"{slot.place} is a part of {slot.place.rpartition('.')[0]} and cannot be taken away"
+        raise ConfigError(what, where=line, fix=f"{slot.key}={slot.default}")
+    elif is_new:
+        raise ConfigError(f"{asked} has an option already", where=line, fix=f"leave out the +: {line.lstrip('+')}")
+    if isinstance(value, list):
+        named = [str(name) for name in value if str(name) in files[group]]
+        raise ConfigError(f"{asked} takes one option, not a list", where=line, fix=f"{asked}={next(iter(named), 'OPTION')}")
+    if isinstance(value, str):
+        _check_options(line, group, value, files)
+
+
+def _refuse_value_of_slot(override: Override, line: str, places: Mapping[str, Slot], files: Files) -> None:
+    """``model.net=resnet20``: the key is that of a node, which is chosen from a group.
+
+    Raises:
+        ConfigError: with the word that chooses it.
+    """
+    slot = next((slot for slot in places.values() if slot.place == override.key_or_group), None)
+    if slot is None or override.is_sweep_override() or isinstance(override.value(), Mapping):
+        return
+    known, value = files.get(slot.group, {}), str(override.value())
+    option = value if value in known else nearest(value, known) or slot.default
+    raise ConfigError(f"{slot.place} is a node, one of the options of {slot.group}", where=line, fix=f"{slot.key}={option}")
 
 
 def _refuse_misspelt_group(override: Override, line: str, verb: str, choices: Mapping[str, str], files: Files) -> None:
@@ -82,8 +137,12 @@ def _check_options(line: str, group: str, value: Any, files: Files) -> None:
             asked = line.partition("=")[0].lstrip("+")  # the group, with its package: model@model.net
             fix = f"{asked}=[{','.join(right)}]" if isinstance(value, list) else f"{asked}={near}"
             what = f"{group} has no option {name!r}"
-            if homes and (not near or slips(name, near) > 1):  # a whole name elsewhere is meant rather than one that is only like it
+            sure = bool(near) and slips(name, str(near)) <= 1
+            if homes and not sure:  # a whole name elsewhere is meant rather than one that is only like it
                 raise ConfigError(f"{what}, which is one of {homes[0].partition('=')[0]}", where=line, fix=homes[0])
+            if group == "model" and not sure and (maker := built_by(name, options)):
+                node = asked.rpartition("@")[2]
+                raise ConfigError(f"{what}, but {maker} has a network of that name", where=line, fix=f"{asked}={maker} {node}.name={name}")
             raise ConfigError(what + (ask(near) if near else ""), where=line, fix=fix if near else _list_of("choose", options))
 
 
@@ -158,17 +217,17 @@ def unknown_key(key: str, part: str, above: Sequence[str], node: Any, paths: Seq
     here = [str(name) for name in node if name not in ("_target_", "hydra")]
     if place.startswith("hydra"):
         paths = []
-    meant = [
-        name if "." in name or not place or name in paths else f"{place}.{name}"
-        for name in key_meant(part if len(above) else key, here, paths)
-    ]
+    found = key_meant(part if above else key, here, paths) or key_meant(part, here, [])
+    meant = [name if "." in name or not place or name in paths else f"{place}.{name}" for name in found]
     what = f"there is no key {key!r}" if not place else f"{place} has no key {part!r}"
     if meant:
-        rest = key.split(".")[len(above) + 1 :]
-        right = ".".join([meant[0], *rest]) if ".".join([meant[0], *rest]) in paths else meant[0]
+        whole = ".".join([meant[0], *key.split(".")[len(above) + 1 :]])
+        right = whole if whole in paths or node.get(meant[0]) == {} else meant[0]
         what += f" (did you mean {' or '.join(repr(name) for name in [right, *meant[1:]])}?)"
         needed = line.startswith("~") and "_target_" in node  # a parameter: it can be set, but not taken away
         return ConfigError(what, where=line, fix=f"set it: {right}=VALUE" if needed else _replaced(line, key, right))
+    if place and not node and line.partition("=")[2]:
+        return ConfigError(what, where=line, fix=f"{place}={{{part}: {line.partition('=')[2]}}}")
     return ConfigError(what, where=line, fix=_list_of("use", [f"{place}.{name}" if place else name for name in here]))
 
 

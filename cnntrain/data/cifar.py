@@ -18,10 +18,11 @@ from cnntrain.data.archive import content, unpack
 from cnntrain.data.dataset import Data, Source
 from cnntrain.data.download import Remote, obtain
 from cnntrain.data.labels import check_labels
+from cnntrain.data.resize import sized
 from cnntrain.data.split import Split
-from cnntrain.data.storage import cache_folder, locked
+from cnntrain.data.storage import cache_folder, locked, path_of
 from cnntrain.errors import DataError
-from cnntrain.units import Decay, Fraction, Positive
+from cnntrain.units import Count, Decay, Fraction, Positive
 
 PIXELS = 3 * 32 * 32
 AGAIN = "remove it, so that it is fetched anew"
@@ -163,22 +164,36 @@ tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm""".s
 
 
 def cifar10(
-    *, root: str | None = None, val: Decay = 0.1, mean: list[Fraction] | None = None, std: list[Positive] | None = None, seed: int
+    *,
+    root: str | None = None,
+    image_size: Count | None = None,
+    val: Decay = 0.1,
+    mean: list[Fraction] | None = None,
+    std: list[Positive] | None = None,
+    seed: int,
 ) -> Data:
     """Give ten classes, 5,000 training pictures each."""
-    return Data(describe("cifar10", CIFAR10, CIFAR10_CLASSES, [5000] * 10, root), val=val, mean=mean, std=std, seed=seed)
+    source = describe("cifar10", CIFAR10, CIFAR10_CLASSES, [5000] * 10, root)
+    return Data(sized(source, image_size), val=val, mean=mean, std=std, seed=seed)
 
 
 def cifar100(
-    *, root: str | None = None, val: Decay = 0.1, mean: list[Fraction] | None = None, std: list[Positive] | None = None, seed: int
+    *,
+    root: str | None = None,
+    image_size: Count | None = None,
+    val: Decay = 0.1,
+    mean: list[Fraction] | None = None,
+    std: list[Positive] | None = None,
+    seed: int,
 ) -> Data:
     """Give a hundred fine classes, 500 training pictures each."""
-    return Data(describe("cifar100", CIFAR100, CIFAR100_CLASSES, [500] * 100, root), val=val, mean=mean, std=std, seed=seed)
+    source = describe("cifar100", CIFAR100, CIFAR100_CLASSES, [500] * 100, root)
+    return Data(sized(source, image_size), val=val, mean=mean, std=std, seed=seed)
 
 
 def describe(name: str, forms: tuple[Form, ...], classes: list[str], counts: list[int], root: str | None) -> Source:
     """Describe a set in any of its forms, in ``root`` (or a folder of the published name below it), or in the user's cache."""
-    home = Path(root).expanduser() if root else cache_folder("data", name)
+    home = path_of(root) if root else cache_folder("data", name)
 
     def read(part: str) -> Split:
         form, folder = locate(forms, home)

@@ -32,7 +32,10 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Rules:
-    """What every picture is brought to: ``image_size`` squared, ``channels`` 1 or 3, by squashing or by cropping the middle."""
+    """What every picture is brought to: ``image_size`` squared, by squashing or by cropping the middle; ``channels`` 1 or 3.
+
+    An ``image_size`` of 0 leaves each picture its own size.
+    """
 
     image_size: int
     resize: Literal["squash", "crop"] = "squash"
@@ -55,7 +58,7 @@ def pillow_rules() -> Iterator[None]:
 
 
 def decode(path: str | Path, rules: Rules, *, listed: tuple[int, int] | None = None) -> tuple[np.ndarray, bool]:
-    """Give the picture, uint8 (C, S, S), and whether the file has more frames. To be called within :func:`pillow_rules`.
+    """Give the picture, uint8 (C, S, S) or (C, H, W), and whether the file has more frames. To be called within :func:`pillow_rules`.
 
     ``listed``: the :func:`stamp` that the file must still have, if it was looked at before.
 
@@ -160,7 +163,7 @@ def _pixels(image, rules: Rules) -> np.ndarray:
     from PIL import Image
 
     size = (rules.image_size, rules.image_size)
-    if image.size != size:
+    if rules.image_size and image.size != size:
         width, height = image.size
         short = min(width, height)
         left, top = (width - short) / 2, (height - short) / 2

@@ -17,7 +17,7 @@ from cnntrain.data.dataset import Data, Source
 from cnntrain.data.decode import Rules
 from cnntrain.data.scan import Listing, Part, scan
 from cnntrain.data.split import Split
-from cnntrain.data.storage import available_memory, cache_folder, usable_cores
+from cnntrain.data.storage import available_memory, cache_folder, path_of, usable_cores
 from cnntrain.data.streamed import StreamedSplit
 from cnntrain.errors import DataError
 from cnntrain.units import Count, Decay, Fraction, Positive, Processes, Seconds
@@ -47,13 +47,13 @@ def folder(
     Raises:
         DataError: there is nothing to learn from in ``root`` (see :func:`cnntrain.data.scan.scan`).
     """
-    listing = scan(Path(root).expanduser())
+    listing = scan(path_of(root))
     rules = Rules(image_size, resize, channels, max_pixels)
     pixels = sum(len(part.files) for part in listing.parts.values()) * channels * image_size**2
     resident = pixels <= MEMORY_SHARE * available_memory() if residency == "auto" else residency == "resident"
     if "test" not in listing.parts:
         listing.warnings.append(f"{root} has no test part: what is reported is validation accuracy, by which the best epoch was chosen")
-    decoded = Path(cache).expanduser() if cache else cache_folder("folders")
+    decoded = path_of(cache) if cache else cache_folder("folders")
     read = partial(
         _read,
         listing,

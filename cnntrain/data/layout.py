@@ -17,6 +17,7 @@ PARTS = {
 }
 # What archives, network drives and systems leave behind; some hold pictures (thumbnails).
 LEFT_BEHIND = {"__macosx", "@eadir", "lost+found", "$recycle.bin", "system volume information"}
+RESULTS = "outputs"  # where runs lie, in the folder in which they were started
 ENDINGS = tuple(SUFFIXES)
 PACKED = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z")
 
@@ -42,9 +43,13 @@ def missing(root: Path) -> DataError:
 
 
 def directories(folder: Path) -> Iterator[os.DirEntry]:
-    """The folders in a folder, without hidden ones."""
+    """The folders in a folder, without hidden ones; nor are our own results a class where the work is done among the pictures."""
     with os.scandir(folder) as entries:
-        yield from (entry for entry in entries if not is_hidden(entry.name) and entry.is_dir())
+        yield from (entry for entry in entries if not is_hidden(entry.name) and entry.is_dir() and not _is_results(entry))
+
+
+def _is_results(entry: os.DirEntry) -> bool:
+    return entry.name == RESULTS and os.path.exists(RESULTS) and os.path.samefile(entry.path, RESULTS)
 
 
 def pictures_in(folder: Path) -> int:

@@ -15,10 +15,11 @@ import torch
 from cnntrain.data.dataset import Data, Source
 from cnntrain.data.download import Remote, md5_of, obtain
 from cnntrain.data.labels import check_labels
+from cnntrain.data.resize import sized
 from cnntrain.data.split import Split
-from cnntrain.data.storage import cache_folder
+from cnntrain.data.storage import cache_folder, path_of
 from cnntrain.errors import DataError
-from cnntrain.units import Decay, Fraction, Positive
+from cnntrain.units import Count, Decay, Fraction, Positive
 
 AGAIN = "remove it, so that it is fetched anew"
 LIMIT = 1 << 26  # bytes: the largest unpacked file has 47 million
@@ -97,24 +98,42 @@ KMNIST = Published(
 
 
 def mnist(
-    *, root: str | None = None, val: Decay = 0.1, mean: list[Fraction] | None = None, std: list[Positive] | None = None, seed: int
+    *,
+    root: str | None = None,
+    image_size: Count | None = None,
+    val: Decay = 0.1,
+    mean: list[Fraction] | None = None,
+    std: list[Positive] | None = None,
+    seed: int,
 ) -> Data:
     """Handwritten digits."""
-    return Data(describe(MNIST, root), val=val, mean=mean, std=std, seed=seed)
+    return Data(sized(describe(MNIST, root), image_size), val=val, mean=mean, std=std, seed=seed)
 
 
 def fashion_mnist(
-    *, root: str | None = None, val: Decay = 0.1, mean: list[Fraction] | None = None, std: list[Positive] | None = None, seed: int
+    *,
+    root: str | None = None,
+    image_size: Count | None = None,
+    val: Decay = 0.1,
+    mean: list[Fraction] | None = None,
+    std: list[Positive] | None = None,
+    seed: int,
 ) -> Data:
     """Articles of clothing; found in Debian's package dataset-fashion-mnist where that is installed."""
-    return Data(describe(FASHION_MNIST, root), val=val, mean=mean, std=std, seed=seed)
+    return Data(sized(describe(FASHION_MNIST, root), image_size), val=val, mean=mean, std=std, seed=seed)
 
 
 def kmnist(
-    *, root: str | None = None, val: Decay = 0.1, mean: list[Fraction] | None = None, std: list[Positive] | None = None, seed: int
+    *,
+    root: str | None = None,
+    image_size: Count | None = None,
+    val: Decay = 0.1,
+    mean: list[Fraction] | None = None,
+    std: list[Positive] | None = None,
+    seed: int,
 ) -> Data:
     """Ten cursive Japanese characters."""
-    return Data(describe(KMNIST, root), val=val, mean=mean, std=std, seed=seed)
+    return Data(sized(describe(KMNIST, root), image_size), val=val, mean=mean, std=std, seed=seed)
 
 
 def describe(published: Published, root: str | None) -> Source:
@@ -139,7 +158,7 @@ def describe(published: Published, root: str | None) -> Source:
 
 def locate(published: Published, root: str | None, part: str) -> list[Path]:
     """The paths of a part's two files, fetched with those of the other part if they are nowhere (so that a run cannot fail at its end)."""
-    home = Path(root).expanduser() if root else cache_folder("data", published.name)
+    home = path_of(root) if root else cache_folder("data", published.name)
     folders = [home, home / "raw", home / published.folder / "raw"]
     if not root and published.installed:
         folders.append(Path(published.installed))

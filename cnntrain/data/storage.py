@@ -11,9 +11,21 @@ from cnntrain.errors import DataError
 
 
 def cache_folder(*parts: str) -> Path:
-    """``~/.cache/cnntrain/PARTS``, or below ``XDG_CACHE_HOME`` where that is set (XDG Base Directory Specification)."""
+    """``~/.cache/cnntrain/PARTS``, or below ``XDG_CACHE_HOME`` where that is set (XDG Base Directory Specification).
+
+    Raises:
+        DataError: neither variable is set, and the system knows no home of this user (a container with a number for a user).
+    """
     home = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(home if os.path.isabs(home) else Path.home() / ".cache").joinpath("cnntrain", *parts)
+    try:
+        return Path(home if os.path.isabs(home) else Path.home() / ".cache").joinpath("cnntrain", *parts)
+    except RuntimeError as error:
+        raise DataError("there is no home folder to keep data in", where="HOME is not set", fix="export XDG_CACHE_HOME=/tmp") from error
+
+
+def path_of(text: str) -> Path:
+    """The path that a user wrote; ``~`` is the home folder where there is one of that name, and else a name as any other."""
+    return Path(os.path.expanduser(text))
 
 
 def make_folder(folder: Path, *, key: str) -> None:
@@ -27,7 +39,7 @@ def make_folder(folder: Path, *, key: str) -> None:
 
 @contextmanager
 def locked(path: Path, *, key: str) -> Iterator[None]:
-    """Hold the lock file ``path`` alone; another process waits. A dead process holds no lock: the system frees it."""
+    """Hold the lock file ``path`` alone; another process waits, and says so. A dead process holds no lock: the system frees it."""
     import fcntl
 
     try:
@@ -37,7 +49,11 @@ def locked(path: Path, *, key: str) -> Iterator[None]:
         raise DataError(what, where=key, fix=f"{key}=DIR with a folder that is writable") from error
     with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another process that writes to {path.parent}", file=sys.stderr, flush=True)
+                fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError:
             # Some network file systems have no locks. Every file is still renamed into place whole; only work may be done twice.
             yield

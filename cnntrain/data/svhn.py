@@ -12,10 +12,11 @@ import torch
 from cnntrain.data.dataset import Data, Source
 from cnntrain.data.download import Remote, obtain, verify
 from cnntrain.data.labels import check_labels
+from cnntrain.data.resize import sized
 from cnntrain.data.split import Split
-from cnntrain.data.storage import cache_folder
+from cnntrain.data.storage import cache_folder, path_of
 from cnntrain.errors import DataError
-from cnntrain.units import Decay, Fraction, Positive
+from cnntrain.units import Count, Decay, Fraction, Positive
 
 COUNTS = [4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659]
 MIRRORS = ("http://ufldl.stanford.edu/housenumbers/", "https://ufldl.stanford.edu/housenumbers/")
@@ -29,10 +30,16 @@ REMOTES = {
 
 
 def svhn(
-    *, root: str | None = None, val: Decay = 0.1, mean: list[Fraction] | None = None, std: list[Positive] | None = None, seed: int
+    *,
+    root: str | None = None,
+    image_size: Count | None = None,
+    val: Decay = 0.1,
+    mean: list[Fraction] | None = None,
+    std: list[Positive] | None = None,
+    seed: int,
 ) -> Data:
     """House numbers; a mirrored digit is another picture, so its default augmentation has no flip."""
-    home = Path(root).expanduser() if root else cache_folder("data", "svhn")
+    home = path_of(root) if root else cache_folder("data", "svhn")
 
     def read(part: str) -> Split:
         for remote in REMOTES.values():  # both parts before the first run, so that it cannot fail at its end
@@ -41,7 +48,8 @@ def svhn(
         verify(home / REMOTES[part].file, REMOTES[part])  # also one that lay there: a tenth of the time that reading it takes
         return read_mat(home / REMOTES[part].file)
 
-    return Data(Source("svhn", [str(k) for k in range(10)], 3, 32, read, counts=COUNTS), val=val, mean=mean, std=std, seed=seed)
+    source = Source("svhn", [str(k) for k in range(10)], 3, 32, read, counts=COUNTS)
+    return Data(sized(source, image_size), val=val, mean=mean, std=std, seed=seed)
 
 
 def read_mat(path: Path) -> Split:

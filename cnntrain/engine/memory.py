@@ -75,23 +75,18 @@ class Trial:
     def largest(self, size: int) -> int | None:
         """The first of ``size`` / 2, / 4 … that fits; 0 if not even one sample does, None if that cannot be found out."""
         with suppress(Exception), self._untouched():
+            odd = False  # an error that is not of memory, by its words: where little is left, libraries fail in many ways
             while size > 1:
                 size //= 2
                 self._release()
-                if self._fits(size):
+                try:
+                    self._pass(size)
                     return size
-            return 0
+                except (MemoryError, RuntimeError) as error:
+                    traceback.clear_frames(error.__traceback__)
+                    odd |= not is_out_of_memory(error) and size > 1  # from one sample alone batch norm may not be able to learn
+            return None if odd else 0
         return None
-
-    def _fits(self, size: int) -> bool:
-        try:
-            self._pass(size)
-        except (MemoryError, RuntimeError) as error:
-            traceback.clear_frames(error.__traceback__)
-            if not is_out_of_memory(error) and size > 1:  # from one sample alone batch norm may not be able to learn
-                raise
-            return False
-        return True
 
     def _pass(self, size: int) -> None:
         """What a step of microbatches of ``size`` needs at its peak, but for the optimizer's own work."""

@@ -116,10 +116,27 @@ def grid(images: Tensor, *, most: int = 64, gap: int = 2) -> np.ndarray:
     return picture[: rows * height - gap, : columns * width - gap].numpy()
 
 
-def png(picture: np.ndarray) -> bytes:
-    """A picture (H,W,3) as the bytes of a PNG file."""
-    from PIL import Image
+def titled(images: Tensor, titles: Sequence[str]) -> Tensor:
+    """Pictures, uint8 (B,3,H,W), each below a line with its title: uint8 (B,3,H+20,W), or as wide as the longest title needs."""
+    from PIL import Image, ImageDraw
 
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
+    font = _font(13)
+    width = max(images.shape[3], *(math.ceil(font.getlength(title)) + 2 for title in titles))
+    lines = []
+    for title in titles:
+        line = Image.new("RGB", (width, 20), "white")
+        ImageDraw.Draw(line).text((1, 2), title, "black", font)
+        lines.append(torch.from_numpy(np.array(line)).permute(2, 0, 1))
+    wide = torch.nn.functional.pad(images, (0, width - images.shape[3]), value=255)
+    return torch.cat([torch.stack(lines), wide], dim=2)
+
+
+def png(picture: np.ndarray, *, software: str = "") -> bytes:
+    """A picture (H,W,3) as the bytes of a PNG file, whose header may name the software that made it."""
+    from PIL import Image, PngImagePlugin
+
+    file, header = io.BytesIO(), PngImagePlugin.PngInfo()
+    if software:
+        header.add_text("Software", software)
+    Image.fromarray(picture).save(file, format="PNG", pnginfo=header)
     return file.getvalue()

@@ -6,6 +6,7 @@ Whatever is not here is left to torch, and costs that once.
 
 import contextlib
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,8 +26,10 @@ _LIKE_FIRST = frozenset(
 )
 # The result is as large as all arguments together, broadcast.
 _BROADCAST = frozenset("add sub rsub mul div maximum minimum pow".split())
+_IN_PLACE = frozenset(f"{kind}_" for kind in _LIKE_FIRST | _BROADCAST)
 # Operations in place that fill a tensor: with the two above, what an initialisation does.
 _FILLING = frozenset("normal uniform fill zero copy random erfinv lerp exponential".split())
+_TRUNCATED = nn.init._no_grad_trunc_normal_
 
 
 def _normalised(args: Any) -> tuple[Tensor, ...]:
@@ -104,24 +107,34 @@ class Numberless(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
 
 
-class Uninitialised(TorchDispatchMode):
-    """Leaves parameters as they come from memory while a model is built: for a net of which only the shapes matter.
+@contextlib.contextmanager
+def unfilled() -> Iterator[None]:
+    """Within, this thread leaves parameters as they come from memory while it builds a model: for a net of which only the shapes matter.
 
     (On the CPU, where memory that nobody writes costs nothing. Building it on ``meta`` would put there, for good, whatever tensors a
     module that is imported meanwhile makes for itself.)
     """
+    # Methods laid over torch's, and no dispatch mode: that would be asked at every operation of a constructor, for most of its time.
+    thread = threading.get_ident()
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
+    def skipping(fill: Callable[..., Any]) -> Callable[..., Any]:
+        def skip(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+            here = threading.get_ident() == thread and isinstance(tensor, nn.Parameter)
+            return tensor if here else fill(tensor, *args, **kwargs)
 
-    def __torch_dispatch__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Skip what fills a parameter in place."""
-        name = func._schema.name.removeprefix("aten::")
-        fills = name.endswith("_") and name.removesuffix("_") in _LIKE_FIRST | _BROADCAST | _FILLING
-        if fills and args and isinstance(args[0], nn.Parameter):
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        return skip
+
+    names = [f"{kind}_" for kind in _LIKE_FIRST | _BROADCAST | _FILLING if hasattr(Tensor, f"{kind}_")]
+    for name in names:
+        setattr(nn.Parameter, name, skipping(getattr(Tensor, name)))
+    nn.init._no_grad_trunc_normal_ = skipping(_TRUNCATED)  # which draws again, by the numbers that it finds, until they are in range
+    try:
+        yield
+    finally:
+        for name in names:
+            if name in vars(nn.Parameter):  # another thread, which built a model meanwhile, may have been first
+                delattr(nn.Parameter, name)
+        nn.init._no_grad_trunc_normal_ = _TRUNCATED
 
 
 def outcome(name: str, args: Any, kwargs: Any, window: Window | None) -> Any:
@@ -131,8 +144,7 @@ def outcome(name: str, args: Any, kwargs: Any, window: Window | None) -> Any:
         return _RULES[name](args) if name in _RULES and all(value.is_meta for value in first) else None
     if not isinstance(first, Tensor) or not first.is_meta:
         return None
-    inplace, kind = name.endswith("_") and not name.endswith("__"), name.removesuffix("_")
-    if inplace and kind in _LIKE_FIRST | _BROADCAST:
+    if name in _IN_PLACE:
         return first
     if not first.is_floating_point():
         return None
@@ -146,7 +158,8 @@ def outcome(name: str, args: Any, kwargs: Any, window: Window | None) -> Any:
         return first.new_empty(first.shape)
     if name in _BROADCAST:
         # (numpy's, since torch.broadcast_shapes is one of those functions)
-        return first.new_empty(np.broadcast_shapes(*(value.shape for value in args if isinstance(value, Tensor))))
+        shapes = {value.shape for value in args if isinstance(value, Tensor)}
+        return first.new_empty(np.broadcast_shapes(*shapes) if len(shapes) > 1 else first.shape)
     return None
 
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 import traceback
+from collections.abc import Collection
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import Any
 from cnntrain.config.trust import FOREIGN
 from cnntrain.engine.checkpoint import Checkpoint, read_newest
 from cnntrain.engine.lock import Lock, unwritable
-from cnntrain.engine.storage import finite, sweep_leftovers, write_config, write_text
+from cnntrain.engine.storage import finite, sweep_leftovers, write_config, write_text, write_whole
 from cnntrain.errors import CheckpointError, Interrupted, Stopped
 
 _KNOWN = ("cnntrain.", *FOREIGN)  # what a stored config may name without being trusted
@@ -123,9 +124,32 @@ class Run:
         return f" trust=[{','.join(modules)}]" if modules else ""
 
     @property
+    def program(self) -> str:
+        """What starts a command of ours: as the user typed it."""
+        return shlex.quote(self.command[0]) if self.command else "cnntrain"
+
+    @property
     def resume_command(self) -> str:
         """The command that goes on with this run."""
-        return f"cnntrain resume {shlex.quote(f'run={self.folder}')}{self.trust}"
+        return f"{self.program} resume {shlex.quote(f'run={self.folder}')}{self.trust}"
+
+    @property
+    def tensorboard_command(self) -> str:
+        """The command that shows this run, with the others if it lies among them."""
+        program = Path(self.command[0] if self.command else "cnntrain").with_name("tensorboard")
+        folder = "outputs" if self.folder.parts[:1] == ("outputs",) else str(self.folder)
+        return f"{shlex.quote(str(program))} --logdir {shlex.quote(folder)}"
+
+    def words(self, *, but: Collection[str]) -> list[str] | None:
+        """What stood behind ``cnntrain`` and the verb when this run was started, without the values of the keys ``but`` and its folder.
+
+        None: it is not known (the run goes on with another one's config), or was that of a sweep.
+        """
+        words = self.command[1:]
+        if not self.command or {"resume", "-m", "--multirun"} & set(words):
+            return None
+        left = {"hydra.run.dir", *but}
+        return [word for word in words if word not in ("train", "lr_find") and word.lstrip("+").partition("=")[0] not in left]
 
     def seconds(self) -> float:
         """Since this process took the run up."""
@@ -176,10 +200,11 @@ class Run:
     def _cut(self, rows: int) -> None:
         """Cut ``metrics.jsonl`` back to its first ``rows`` rows: the resumed run writes the others again."""
         path = self.folder / "metrics.jsonl"
-        kept = [line for line in path.read_text().splitlines(keepends=True)[:rows] if line.endswith("\n")] if path.exists() else []
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []  # bytes: a power cut may have left any in it
+        kept = [line for line in lines[:rows] if line.endswith(b"\n")]
         if len(kept) < rows:
             self.remarks.append(f"{path} has lost {rows - len(kept)} of the {rows} rows that were in it when the checkpoint was saved")
-        write_text(path, "".join(kept))
+        write_whole(path, lambda file: file.write(b"".join(kept)))
         self.rows = len(kept)
 
 

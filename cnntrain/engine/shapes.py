@@ -1,13 +1,14 @@
 """The dry pass: which shapes a network makes of an image size, what it costs, and whether it fits, before anything is trained."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from cnntrain.engine.trace import Record, Trace, Unfit, build_without_numbers, meta_copy, trace
+from cnntrain.engine.trace import Record, Trace, Unfit, build_without_numbers, meta_copy, on_meta, trace
 from cnntrain.engine.window import Window
 from cnntrain.errors import ConfigError
 
@@ -43,24 +44,30 @@ class Totals:
     saved_bytes: int
 
 
-def layer_table(model: nn.Module, in_channels: int, image_size: int, batch: int) -> list[Layer]:
+def layer_table(
+    model: nn.Module, in_channels: int, image_size: int, batch: int, *, output: int | Literal["images"] | None = None, spare: bool = False
+) -> list[Layer]:
     """Every layer in the order of its first use: each module without children, and others that have weights or multiply on their own.
 
-    The model is left as it is, to the bit, and no generator is touched.
+    The model is left as it is, to the bit, and no generator is touched. ``output`` as in :func:`check_shapes`. With ``spare``, the model
+    was built for this: only its parameters and buffers are left as they are, and it is not copied, which would take a third of the time.
 
     Raises:
-        ConfigError: a layer cannot take its input.
+        ConfigError: a layer cannot take its input, or something else than ``output`` comes out.
     """
     try:
         try:
-            (_, rows), (_, kept), share = *_both(meta_copy(model), in_channels, image_size, batch), 1.0
+            with on_meta(model) if spare else nullcontext(meta_copy(model)) as numberless:
+                passes, share = _both(numberless, in_channels, image_size, batch), 1.0
         except Unfit as error:
             if error.__cause__ is None:
                 raise
             # The network does what meta tensors cannot (reading a number, tensors of its own): two samples on the CPU instead.
-            (_, rows), (_, kept), share = *_both(meta_copy(model, "cpu"), in_channels, image_size, 2), batch / 2
+            passes, share = _both(meta_copy(model, "cpu"), in_channels, image_size, 2), batch / 2
     except Unfit as error:
         raise _blocked(image_size, error) from error
+    _check_outputs(passes, output, (round(batch / share), in_channels, image_size, image_size))
+    (_, rows), (_, kept) = passes
     counted: set[int] = set()
     names = [*rows.records, *(name for name in kept.records if name not in rows.records)]
     layers = [_layer(rows.records.get(name), kept.records.get(name), counted, share) for name in names]
@@ -127,7 +134,7 @@ def check_shapes(build: Callable[[int], nn.Module], in_channels: int, image_size
             and the smallest image size that works where another size would.
     """
     try:
-        (evaluated, rows), (trained, _) = _attempt(build, in_channels, image_size)
+        passes = _attempt(build, in_channels, image_size)
     except Unfit as error:
         smallest = _smallest(build, in_channels, image_size)
         if smallest is None:
@@ -135,12 +142,10 @@ def check_shapes(build: Callable[[int], nn.Module], in_channels: int, image_size
         raise ConfigError(
             f"Images of {image_size}×{image_size} are too small for the model: {error}",
             where="model",
-            fix=f"images of {smallest}×{smallest} (the smallest size that works; data.image_size={smallest} where the data can be resized)",
+            fix=f"data.image_size={smallest}, the smallest that works",
         ) from error
-    if output is not None:
-        for found in [evaluated, *(trained if isinstance(trained, tuple | list) else [trained])]:
-            _check_output(found, output, (2, in_channels, image_size, image_size))
-    return shortened([remark for record in rows.records.values() for remark in record.remarks])
+    _check_outputs(passes, output, (2, in_channels, image_size, image_size))
+    return shortened([remark for record in passes[0][1].records.values() for remark in record.remarks])
 
 
 def shortened(remarks: list[str]) -> list[str]:
@@ -148,24 +153,33 @@ def shortened(remarks: list[str]) -> list[str]:
     return remarks[:1] + [f"so do {len(remarks) - 1} more layers"] * (len(remarks) > 1)
 
 
+def _check_outputs(passes: _Passes, output: int | Literal["images"] | None, images: tuple[int, ...]) -> None:
+    """Hold what came out of pictures of the shape ``images`` in evaluation and in training against what is to come."""
+    (evaluated, _), (trained, _) = passes
+    if output is not None:
+        for found in [evaluated, *(trained if isinstance(trained, tuple | list) else [trained])]:
+            _check_output(found, output, images)
+
+
 def _check_output(found: Any, output: int | Literal["images"], images: tuple[int, ...]) -> None:
+    count = images[0]
     shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
     if output == "images":
         if shape != images:
             raise ConfigError(
-                f"For 2 images the model gives {shape}, not pictures like them, of shape {images}",
+                f"For {count} images the model gives {shape}, not pictures like them, of shape {images}",
                 where="model, objective",
                 fix="objective=classification" if isinstance(found, Tensor) and found.dim() == 2 else "model=conv_autoencoder",
             )
     elif shape == images:
         raise ConfigError(
-            f"For 2 images the model gives pictures, {shape}, not logits of shape {(2, output)}",
+            f"For {count} images the model gives pictures, {shape}, not logits of shape {(count, output)}",
             where="model, objective",
             fix="objective=reconstruction",
         )
-    elif shape != (2, output):
+    elif shape != (count, output):
         raise ConfigError(
-            f"For 2 images of {output} classes the model gives {shape}, not logits of shape {(2, output)}",
+            f"For {count} images of {output} classes the model gives {shape}, not logits of shape {(count, output)}",
             where="model",
             fix="a model that ends in one number a class (its num_classes is given by the run)",
         )

@@ -30,6 +30,8 @@ class Field:
     @classmethod
     def widest(cls, fields: "Sequence[Field]") -> "Field":
         """The field where branches meet."""
+        if all(f is fields[0] for f in fields):
+            return fields[0]
         first = next((f for f in fields if f.depthwise), fields[0])
         height, width = (max(f.size[axis] for f in fields) for axis in (0, 1))
         down, right = (max(f.jump[axis] for f in fields) for axis in (0, 1))
@@ -112,7 +114,9 @@ def window_of(name: str, args: Any) -> Window | None:
     """The window of a tensor operation (its schema's name and arguments), or None for one without."""
     if name == "convolution":
         _, weight, _, stride, padding, dilation, transposed, _, groups = args
-        return _window(tuple(weight.shape[2:]), stride, padding, dilation, groups=groups, transposed=transposed)
+        return _window(weight.shape[2:], stride, padding, dilation, groups=groups, transposed=transposed)
+    if not name.startswith(("max_pool", "avg_pool", "im2col")):
+        return None
     kind = name.removesuffix("_with_indices")
     at = dict(enumerate(args))
     if kind in ("max_pool2d", "max_pool3d"):
@@ -129,8 +133,10 @@ def _window(
 ) -> Window:
     """Every value as one number an axis."""
     axes = len(kernel)
-    values = [[value] if isinstance(value, int) else list(value) for value in (kernel, stride, padding, dilation)]
-    spread = [tuple(value * axes if len(value) == 1 else value) for value in values]
+    spread = [
+        (value,) * axes if isinstance(value, int) else tuple(value) * (axes if len(value) == 1 else 1)
+        for value in (kernel, stride, padding, dilation)
+    ]
     return Window(spread[0], spread[1], spread[2], spread[3], groups, transposed, ceil)
 
 
@@ -149,7 +155,7 @@ def reduction(name: str, args: Any, seen: Field, after: tuple[int, int]) -> Fiel
     kind = name.lstrip("_")
     reduces = kind.startswith(("mean", "sum", "amax", "max", "adaptive", "linalg", "norm"))
     if after == seen.map or not (reduces or kind.startswith(("upsample", "slice", "constant_pad", "reflection_pad", "replication_pad"))):
-        return Field(seen.size, seen.jump, seen.map, seen.depthwise)
+        return seen
     size, jump = list(seen.size), list(seen.jump)
     for axis in (0, 1):
         ratio = seen.map[axis] / after[axis]

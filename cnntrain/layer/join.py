@@ -11,11 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+Joined = Literal["concatenation", "sum", "mean", "maximum"]
+
 
 class Join(nn.Module):
     """Branches (B, C, H, W) → (B, C, H, W), element by element; `concatenation`: (B, sum of all C, H, W)."""
 
-    def __init__(self, kind: Literal["sum", "concatenation", "mean", "maximum"]) -> None:
+    def __init__(self, kind: Joined) -> None:
         super().__init__()
         self.kind = kind
 

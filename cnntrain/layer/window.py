@@ -76,7 +76,7 @@ def final_map_size(image_size: int, windows: Callable[[int], Sequence[Window]], 
         f"images of {image_size}x{image_size} are too small for {net}: "
         f"layer {misfit.name} has a {wide}x{wide} window, its map is {size}x{size}",
         where=f"model layer {misfit.name}",
-        fix=f"use images of at least {smallest}x{smallest} pixels",
+        fix=f"data.image_size={smallest}, the smallest that works",
     )
 
 

@@ -10,6 +10,7 @@ signature names them: `in_channels: int`, `num_classes: int`, `image_size: int` 
   layer and the smallest size that works. Nets that fit any size are left to the run's dry pass.
 - `penalty()`, if there: a scalar of the weights that training adds to the mean loss (once a step, whatever the microbatch).
 - `self.choices: dict[str, str]`, if there, says what an "auto" (or a rule like it) chose.
+- `self.made_for: str`, if there, is the loss that its outputs are meant for, as one types it: `loss=mse loss.targets=plus_minus`.
 - It builds under `torch.device("meta")` too, without memory and without a download, as far as torch's own layers do.
 
 Models import `layer` (and `errors`, `units`), never another family, and know nothing of data, loss or training.

@@ -78,10 +78,13 @@ class Bouvrie(nn.Module):
         self.act = activation_of(activation)
         middle, slope = _AT_ZERO[activation]
         _initialise(self, middle=middle, slope=slope)
+        self.made_for = f"loss=mse loss.targets={'zero_one' if activation == 'sigmoid' else 'plus_minus'}"
         self._penalty, self._penalty_weight = penalty, penalty_weight
         if penalty != "none" and not self._combinations():
             raise ConfigError(
-                f"the penalty {penalty} is of learned combinations, and this net has none", where="model.penalty", fix="model.penalty=none"
+                f"the penalty {penalty} is of learned combinations, and this net has none",
+                where="model.penalty",
+                fix="model.combinations=true" if not combinations and len(widths) > 1 else "model.penalty=none",
             )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -28,11 +28,10 @@ class Filtered(nn.Module):
         super().__init__()
         if not filters:
             raise ConfigError("a bank without filters", where="model.filters", fix="model.filters=[sobel_x,sobel_y]")
-        if not callable(net):
-            raise ConfigError(f"{net!r} is no net", where="model.net", fix=f"model@model.net={net if isinstance(net, str) else 'lenet5'}")
         self.filters = FixedFilters(filters, in_channels, keep_image=keep_image)  # (B, C·n, H, W), or (B, C·(n + 1), H, W)
         self.net = net(in_channels=self.filters.out_channels, num_classes=num_classes, image_size=image_size)
         self.choices: dict[str, str] = dict(getattr(self.net, "choices", {}))
+        self.made_for: str = getattr(self.net, "made_for", "")
 
     def penalty(self) -> Tensor:
         """The net's own, if it has one."""

@@ -89,6 +89,7 @@ class LeNet5Classic(nn.Module):
         size = final_map_size(image_size, _windows, net="LeNet5Classic")
         codes = "pictures of the digits (10 classes)" if num_classes == 10 else f"fixed random signs ({num_classes} classes)"
         self.choices = {"padding": _padding_in_words(image_size), "codes": codes}
+        self.made_for = "loss=map_criterion"
         self.conv1 = nn.Conv2d(in_channels, 6, 5, padding=_padding(image_size))
         self.act1 = activation_of("scaled_tanh")
         self.pool1 = Subsampling(6)

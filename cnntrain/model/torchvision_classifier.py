@@ -134,7 +134,7 @@ def _build(name: str, *, auxiliary: bool, num_classes: int, image_size: int) -> 
         raise ConfigError(
             f"{name} takes images whose size is a multiple of {step} pixels, not {image_size}x{image_size}",
             where=f"model layer {layer}",
-            fix=f"use images of {fitting}x{fitting} pixels (image_size={fitting})",
+            fix=f"data.image_size={fitting}",
         )
     return get_model(name, weights=None, num_classes=num_classes, **special)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 CALIBRATION_BINS = 15  # Guo et al. 2017
 TOP = 5
+MOST_DRAWN = 2000  # classes: a picture has no room for more, and to draw 10,000 takes gigabytes, at the end of a training
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,9 @@ class ClassEvaluation:
         }
 
     def show(self, board: Any, part: str, classes: Sequence[str], step: int) -> None:
-        """TensorBoard gets the confusion matrix."""
-        board.confusion(f"{part}/confusion", self.confusion, classes, step)
+        """TensorBoard gets the confusion matrix, if a picture has room for it."""
+        if self.num_classes <= MOST_DRAWN:
+            board.confusion(f"{part}/confusion", self.confusion, classes, step)
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:

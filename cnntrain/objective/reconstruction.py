@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from cnntrain.units import Decay
 
 SHOWN = 16  # pictures for TensorBoard
+WORST = 10  # pictures that a closer look names
 LEAST_ERROR = 1e-10  # mean squared error of a picture that counts as none: 100 dB
 
 
@@ -110,8 +111,15 @@ class ReconstructionEvaluation:
         return len(self.losses)
 
     def describe(self, classes: Sequence[str]) -> dict[str, Any]:
-        """The metrics; nothing hangs on the classes."""
-        return {"pictures": len(self), **self.metrics}
+        """The metrics, and the worst pictures by their places in the split; nothing hangs on the classes."""
+        worst = self.ratios.argsort()[:WORST].tolist()
+        return {
+            "pictures": len(self),
+            **self.metrics,
+            "psnr_median": self.ratios.median().item(),
+            "psnr_lowest": self.ratios.min().item(),
+            "worst": [{"place": k, "psnr": self.ratios[k].item(), "loss": self.losses[k].item()} for k in worst],
+        }
 
     def show(self, board: Any, part: str, classes: Sequence[str], step: int) -> None:
         """TensorBoard gets pictures, each beside its reconstruction."""

@@ -1,19 +1,21 @@
 """What several tasks do on the way from recipes to parts."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from cnntrain.config.recipe import Recipe
+from cnntrain.config.signature import read
 from cnntrain.draws import generator
 from cnntrain.engine.augmentation import Operation
 from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.evaluation import Evaluation
 from cnntrain.engine.inputs import Normalise
+from cnntrain.engine.machine import is_out_of_memory
 from cnntrain.engine.run import Run
 from cnntrain.engine.shapes import Layer, check_shapes, layer_table, shortened
 from cnntrain.engine.terminal import console
@@ -21,43 +23,83 @@ from cnntrain.engine.trace import Unfit, build_unfilled, meta_copy, trace
 from cnntrain.engine.views import Views, check_views
 from cnntrain.errors import ConfigError, DataError
 
+Outputs = Literal["logits", "images"] | None  # what an objective expects of a model; None: anything
 
-def build_model(model: Recipe, dataset, *, outputs: Literal["logits", "images"] | None) -> nn.Module:
+
+def build_model(model: Recipe, dataset, *, outputs: Outputs, loss: Recipe) -> nn.Module:
     """The network for a data set, on the CPU (so that its start is the same on every device), its shapes checked.
 
     ``outputs``: what the objective expects of it; None: anything.
 
     Raises:
-        ConfigError: an image is too small for it (the layer and the smallest size that works are named), or it gives other outputs.
+        ConfigError: an image is too small for it (the layer and the smallest size that works are named), it gives other outputs,
+            or its weights alone are more than memory holds.
     """
     facts = model_facts(dataset)
-    output = facts["num_classes"] if outputs == "logits" else outputs
-    _say(check_shapes(_by_size(model, facts), facts["in_channels"], facts["image_size"], output))
-    return model(**facts)
+    _say(check_shapes(_by_size(model, facts), facts["in_channels"], facts["image_size"], _expected(outputs, facts)))
+    network = model(**facts)
+    _say(_loss_remarks(network, outputs, loss))
+    return network
 
 
-def outline(model: Recipe, dataset, *, batch: int) -> tuple[nn.Module, list[Layer]]:
+def outline(model: Recipe, dataset, *, outputs: Outputs, loss: Recipe, batch: int) -> tuple[nn.Module, list[Layer]]:
     """The network without numbers, as the memory was: it takes no time to draw and, unread, no memory; and its layer table.
 
     Raises:
         ConfigError: as :func:`build_model`.
     """
     facts = model_facts(dataset)
-    build = _by_size(model, facts)
+    build, expected = _by_size(model, facts), _expected(outputs, facts)
     try:
         network = build_unfilled(lambda: build(facts["image_size"]))
-        layers = layer_table(network, facts["in_channels"], facts["image_size"], batch)
+        layers = layer_table(network, facts["in_channels"], facts["image_size"], batch, output=expected, spare=True)
     except Exception:
-        check_shapes(build, facts["in_channels"], facts["image_size"], None)  # which knows what would fit
+        check_shapes(build, facts["in_channels"], facts["image_size"], expected)  # which knows what would fit
         raise
-    _say(shortened([remark for layer in layers for remark in layer.remarks]))
+    _say(shortened([remark for layer in layers for remark in layer.remarks]) + _loss_remarks(network, outputs, loss))
     return network, layers
 
 
 def _by_size(model: Recipe, facts: dict[str, int]) -> Callable[[int], nn.Module]:
     """The network for another image size, without its published weights."""
     bare = unfetched(model)
-    return lambda image_size: bare(**facts | {"image_size": image_size})
+    return lambda image_size: _made(bare, facts | {"image_size": image_size})
+
+
+def _made(model: Recipe, facts: dict[str, int]) -> nn.Module:
+    """The network of a recipe, or one line on what makes it too large for memory."""
+    try:
+        return model(**facts)
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        if not is_out_of_memory(error) and "overflow" not in str(error):
+            raise
+        size, key, fix = max([(facts["image_size"], "image_size", "smaller images"), *_knobs(model)])
+        raise ConfigError("The model's weights are more than memory holds", where=f"{key}={size}", fix=fix) from error
+
+
+def _knobs(model: Recipe) -> Iterator[tuple[int, str, str]]:
+    """The whole numbers in a model's recipe: each with its key, and how to make it smaller."""
+    for name, value in model.values.items():
+        key, default = f"{model.place}.{name}", read(model.target).parameters[name].default
+        if isinstance(value, Recipe):
+            yield from _knobs(value)
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, int):
+                yield number, key, f"{key}={default}" if isinstance(default, int) and default < number else f"a smaller {key}"
+
+
+def _expected(outputs: Outputs, facts: dict[str, int]) -> int | Literal["images"] | None:
+    """The same as :func:`check_shapes` has it."""
+    return facts["num_classes"] if outputs == "logits" else outputs
+
+
+def _loss_remarks(network: nn.Module, outputs: Outputs, loss: Recipe) -> list[str]:
+    """That a network which is made for a loss is to learn by another one, if that is so."""
+    wanted = getattr(network, "made_for", "") if outputs == "logits" else ""
+    here = {"loss": loss.target.split(".")[-2], **{f"loss.{key}": str(value) for key, value in loss.values.items()}}
+    if all(here.get(key) == value for key, _, value in (word.partition("=") for word in wanted.split())):
+        return []
+    return [f"{type(network).__name__} is made for {wanted}; with another loss it learns, but not as it was meant to"]
 
 
 def _say(remarks: list[str]) -> None:
@@ -104,7 +146,8 @@ def operations_of(augment: dict[str, Recipe] | None, clock: Clock, network: nn.M
             try:
                 layer_table(network, dataset.in_channels, size, 2)
             except ConfigError as error:
-                raise ConfigError(error.what, where=f"augment.{name}", fix="a larger start, or a model for any image size") from error
+                others = ",".join(other for other in operations if other != name)
+                raise ConfigError(error.what, where=f"augment.{name}", fix=f"augment=[{others}], or a model for any image size") from error
     return list(operations.values())
 
 
@@ -141,6 +184,7 @@ def facts_of(dataset, model: Recipe, run: Run) -> dict[str, Any]:
         "num_train": len(dataset.train),
         "class_counts": list(dataset.class_counts),
         "samples": samples_of(dataset.train),
+        "val_samples": samples_of(dataset.val) if dataset.val is not None else None,
     }
 
 
@@ -167,17 +211,28 @@ def check_same_data(checkpoint: Checkpoint, dataset) -> None:
     }
     for name, value in now.items():
         if checkpoint.meta[name] != value:
+            before, after = _where_they_differ(checkpoint.meta[name], value)
             raise DataError(
-                f"the data are not those of the run: its {name.replace('_', ' ')} are {checkpoint.meta[name]}, now they are {value}",
+                f"the data are not those of the run: its {name.replace('_', ' ')} are {before}, now they are {after}",
                 where="data",
                 fix="put the run's data back, or start a new run",
             )
-    if checkpoint.meta.get("samples", samples_of(dataset.train)) != samples_of(dataset.train):
-        raise DataError(
-            "the data are not those of the run: its pictures stand in another order, or are named otherwise",
-            where="data",
-            fix="put the run's data back, or start a new run",
-        )
+    for name, split, text in (
+        ("samples", dataset.train, "its pictures stand in another order, or are named otherwise"),
+        ("val_samples", dataset.val, "its validation part has other pictures, by which the best was not chosen"),
+    ):
+        digest = samples_of(split) if split is not None else None
+        if checkpoint.meta.get(name, digest) != digest:
+            raise DataError(f"the data are not those of the run: {text}", where="data", fix="put the run's data back, or start a new run")
+
+
+def _where_they_differ(old: list[Any], new: list[Any]) -> tuple[str, str]:
+    """Two lists in words; of long ones, how many there are and a few from the first that differs on."""
+    if max(len(old), len(new)) <= 12:
+        return str(old), str(new)
+    place = next((k for k, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    mine, theirs = (f"{len(values):,}, of which {values[place : place + 3]} from number {place} on" for values in (old, new))
+    return mine, theirs
 
 
 def no_evaluation(model: nn.Module) -> Evaluation | None:

@@ -1,6 +1,8 @@
 """``cnntrain evaluate checkpoint=…``: how good a trained network is, with the error bars and the mistakes."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -9,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from cnntrain.config import signature
+from cnntrain.config.quote import literal
 from cnntrain.config.recipe import Recipe, check
 from cnntrain.engine import checkpoint as checkpoints
 from cnntrain.engine import evaluation as engine
@@ -19,6 +23,7 @@ from cnntrain.engine.terminal import console
 from cnntrain.engine.views import Views
 from cnntrain.errors import DataError
 from cnntrain.task.load import build_model, using
+from cnntrain.task.outcome import flatten
 from cnntrain.task.results import check_out, write_csv, write_json
 from cnntrain.units import Count
 
@@ -42,7 +47,7 @@ def evaluate(
     """Judge a checkpoint on a split of its own data, or of other ``data`` with the same class names; print it, and write it to ``out``.
 
     ``tta`` names the views of a picture that are averaged; None: those of the run's own validation. ``knobs`` are values laid over those of
-    the checkpoint's model, which leave its weights what they are: ``{"column": 2}``.
+    the checkpoint's model, which leave its weights what they are: ``{"column": 2}``, ``{"net": {"column": 2}}`` for a net within it.
 
     Raises:
         CheckpointError: the file is missing, damaged or of another model.
@@ -51,9 +56,9 @@ def evaluate(
     """
     path = check_out(out, (".json", ".csv"))
     stored = checkpoints.read(checkpoint)
+    config = stored.meta["config"]
     computer = machine()
-    with using(computer):
-        config = stored.meta["config"]
+    with using(computer), nullcontext() if data else _naming_the_data(config["data"]):
         recipe = data or check(config["data"], place="data", trust=trust)
         dataset = recipe(seed=config["seed"])  # the run's seed: what it held out for validation is held out again
         classes = stored.meta["classes"]
@@ -81,11 +86,34 @@ def evaluate(
         "tta": tta or config.get("tta", "none"),
         **({"knobs": knobs} if knobs else {}),
     }
+    names = getattr(part, "names", None)  # of the files, where there are any
+    for entry in result.get("worst", []):
+        place = entry["place"]
+        entry |= {"file": names[place] if names is not None else None, "class": dataset.classes[part.labels[place]]}
     show(result, dataset.warnings)
     if path is not None:
         write_json(path, result) if path.suffix.lower() == ".json" else write_csv(path, rows_of(result))
         console().print(f"written to {path}", markup=False, soft_wrap=True)
     return result
+
+
+@contextmanager
+def _naming_the_data(node: dict[str, Any]) -> Iterator[None]:
+    """A fix that sets a key of the data names these data too: this command has no such keys where they are the checkpoint's own."""
+    try:
+        yield
+    except DataError as error:
+        home, _, option = node["_target_"].rpartition(".")
+        if not (error.fix.startswith("data.") and home.startswith("cnntrain.data.")):
+            raise
+        shipped = {name: one.default for name, one in signature.read(node["_target_"]).parameters.items()}
+        words = [f"data={option}"]
+        words += [
+            f"data.{key}={literal(value)}"
+            for key, value in node.items()
+            if key in shipped and value != shipped[key] and not error.fix.startswith(f"data.{key}=")
+        ]
+        raise DataError(error.what, where=error.where, fix=f"{shlex.join(words)} {error.fix}") from error
 
 
 def no_such_part(dataset: Any, split: str, keys: Sequence[str]) -> DataError:
@@ -115,7 +143,7 @@ def fit_to(checkpoint: Checkpoint, dataset: Any, *, keys: Sequence[str] = (), la
             where="data",
             fix="give data with the checkpoint's classes, by the same names",
         )
-    for name, settings in (("in_channels", ("channels", "in_channels")), ("image_size", ("image_size", "size"))):
+    for name, settings in (("in_channels", ("channels", "in_channels")), ("image_size", ("image_size",))):
         found, wanted = getattr(dataset, name), facts[name]
         if found != wanted:
             own = next((key for key in settings if key in keys), None)
@@ -150,13 +178,20 @@ class Renumbered:
 
 
 def rows_of(result: dict[str, Any]) -> Iterator[list[object]]:
-    """The result as a long table: measure, class, predicted class (of the confusion matrix's cells that are not 0), value."""
+    """The result as a long table: measure, class, predicted class (of the confusion matrix's cells that are not 0), value.
+
+    Of reconstructions: measure, picture (its file or place in the part, of the worst ones), value.
+    """
+    if "classes" not in result:
+        yield ["measure", "picture", "value"]
+        yield from ([name, "", result[name]] for name in ("pictures", "psnr", "psnr_median", "psnr_lowest", "loss"))
+        for entry in result["worst"]:
+            yield from ([name, entry["file"] or entry["place"], entry[name]] for name in ("psnr", "loss"))
+        return
     yield ["measure", "class", "predicted", "value"]
-    for name in ("pictures", "accuracy", "accuracy_low", "accuracy_high", "top5", "psnr", "loss", "calibration_error"):
+    for name in ("pictures", "accuracy", "accuracy_low", "accuracy_high", "top5", "loss", "calibration_error"):
         if name in result:
             yield [name, "", "", result[name]]
-    if "classes" not in result:
-        return
     names = [entry["name"] for entry in result["classes"]]
     for entry in result["classes"]:
         for name in ("count", "precision", "recall", "f1"):
@@ -174,11 +209,12 @@ def show(result: dict[str, Any], warnings: Iterable[str]) -> None:
         say.print(f"note: {warning}", markup=False, soft_wrap=True)
     say.print(f"{result['checkpoint']}, step {result['step']:,}", markup=False, soft_wrap=True)
     views = "" if result["tta"] == "none" else f", tta={result['tta']}"
-    views += "".join(f", {name}={value}" for name, value in result.get("knobs", {}).items())
+    views += "".join(f", {name}={value}" for name, value in flatten(result.get("knobs", {})).items())
     classes = f", {len(result['classes'])} classes" if "classes" in result else ""
     say.print(f"{result['data']}, {result['split']}: {result['pictures']:,} pictures{classes}{views}", markup=False, soft_wrap=True)
     say.print(_overall(result))
     if not classes:
+        say.print(_worst(result))
         return
     say.print(_per_class(result["classes"]))
     if len(result["classes"]) <= MOST_SQUARE:
@@ -201,17 +237,30 @@ def _percent(share: float) -> str:
 
 
 def _overall(result: dict[str, Any]) -> Table:
-    table = _table("", "", "", *(["95 % interval"] if "accuracy_low" in result else []))
+    table = _table("", "measure", "value", *(["95 % interval"] if "accuracy_low" in result else []))
     if "accuracy" in result:
         interval = f"{100 * result['accuracy_low']:.2f} – {100 * result['accuracy_high']:.2f} %"
         table.add_row("accuracy", _percent(result["accuracy"]), interval)
     if "top5" in result:
         table.add_row("top-5 accuracy", _percent(result["top5"]))
-    if "psnr" in result:
-        table.add_row("PSNR", f"{result['psnr']:.2f} dB")
+    for name, words in (("psnr", "PSNR, mean"), ("psnr_median", "PSNR, median"), ("psnr_lowest", "PSNR, lowest")):
+        if name in result:
+            table.add_row(words, f"{result[name]:.2f} dB")
     table.add_row("loss", f"{result['loss']:.4f}")
     if "calibration_error" in result:
         table.add_row("calibration error", _percent(result["calibration_error"]))
+    return table
+
+
+def _worst(result: dict[str, Any]) -> Table:
+    """The worst reconstructions, named by their files, or by their places in the part if they are no files."""
+    entries = result["worst"]
+    table = _table(f"The {len(entries)} worst of {result['pictures']:,} reconstructions", "picture", "PSNR", "loss", "class")
+    table.columns[-1].justify = "left"
+    for entry in entries:
+        name = entry["file"] or f"number {entry['place']:,}"
+        shown = Text(shorten(name[::-1], width=32)[::-1])
+        table.add_row(shown, f"{entry['psnr']:.2f} dB", f"{entry['loss']:.4f}", Text(shorten(entry["class"], width=16)))
     return table
 
 

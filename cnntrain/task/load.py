@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnntrain.config.recipe import FACTS, Recipe, check
+from cnntrain.config.recipe import FACTS, Recipe, check, moved
 from cnntrain.data.decode import Rules, UnreadableError, decode, pillow_rules
 from cnntrain.engine import checkpoint as checkpoints
 from cnntrain.engine.checkpoint import Checkpoint
@@ -20,6 +20,7 @@ from cnntrain.engine.trace import build_unfilled
 from cnntrain.engine.views import Views, averaged
 from cnntrain.errors import CheckpointError, ConfigError, DataError, OutOfMemoryError
 from cnntrain.task.assemble import unfetched
+from cnntrain.task.outcome import flatten
 
 
 class Predictor(nn.Module):
@@ -160,7 +161,7 @@ def _check_range(pixels: Tensor) -> None:
 
 
 def read_picture(path: str | Path, rules: Rules) -> Tensor:
-    """The pixels of a file, uint8 (C,S,S). To be called within ``pillow_rules()``.
+    """The pixels of a file, uint8 (C,S,S), or (C,H,W) where the rules leave it its size. To be called within ``pillow_rules()``.
 
     Raises:
         DataError: it cannot be read as a picture, or the network takes neither grey nor colour.
@@ -220,8 +221,11 @@ def build_model(checkpoint: Checkpoint, trust: Sequence[str] = (), knobs: dict[s
         return _built(checkpoint, recipe.replace(**knobs))
     except (CheckpointError, ConfigError) as error:
         _built(checkpoint, recipe)  # what is wrong without them, too, is told as such
-        shown = ", ".join(f"{name}={value}" for name, value in knobs.items())
-        raise ConfigError(f"the model cannot be run with {shown}: {error.what}", where="knobs", fix="leave knobs out") from error
+        shown = ", ".join(f"knobs.{name}={value}" for name, value in flatten(knobs).items())
+        what, where, fix = (moved(text, "model", "knobs", {*recipe.values, *knobs}) for text in (error.what, error.where, error.fix))
+        if isinstance(error, CheckpointError):  # of the weights, with which nothing is wrong but for the knobs
+            where, fix = "knobs", f"leave out {shown}"
+        raise ConfigError(f"the model cannot be run with {shown}: {what}", where=where or "knobs", fix=fix) from error
 
 
 def _built(checkpoint: Checkpoint, recipe: Recipe) -> nn.Module:

@@ -5,6 +5,7 @@
 
 import io
 import math
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -70,7 +71,7 @@ def lr_find(
         dataset = data(seed=seed)
         normalise = Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format)
         goal = goal_of(objective, loss, dataset)
-        network = computer.place(build_model(model, dataset, outputs=goal.outputs))
+        network = computer.place(build_model(model, dataset, outputs=goal.outputs, loss=loss))
         network, groups = weights(model=network, inputs=inputs_of(dataset, normalise, seed))
         length = length_of_test(steps, len(dataset.train), batch_size)
         clock = Clock(num_samples=len(dataset.train), batch_size=batch_size, epochs=f"{length}it")
@@ -102,7 +103,7 @@ def lr_find(
             )
         paths = write(found, run)
         lines = overrides(found, schedule)
-        show(found, lines, paths)
+        show(found, lines, [*to_train(lines, run), *paths])
         run.result = {"value": found.suggestions.get(found.rule), "suggestions": found.suggestions}
     return {
         "suggestion": found.suggestions.get(found.rule),
@@ -208,6 +209,14 @@ def overrides(found: RangeTest, schedule: Recipe) -> dict[str, str]:
     return lines
 
 
+def to_train(lines: dict[str, str], run: Run) -> list[str]:
+    """The command that trains what was tested, at the recommended learning rate."""
+    words = run.words(but=("optimizer.lr", "start", "end", "steps", "scale", "smoothing", "explosion"))
+    if words is None or "recommended" not in lines:
+        return []
+    return [f"{'to train':<15} {run.program} {shlex.join([*words, lines['recommended']])}"]
+
+
 def show(found: RangeTest, lines: dict[str, str], paths: list[str]) -> None:
     """The curve, the rules, the overrides and the files."""
     screen = console()
@@ -251,7 +260,7 @@ def write(found: RangeTest, run: Run) -> list[str]:
         raise CheckpointError(
             f"{path} cannot be written: {error.strerror}", where="hydra.run.dir", fix="hydra.run.dir=FOLDER elsewhere"
         ) from error
-    return [f"{'plot':<15} {path}", f"{'tensorboard':<15} tensorboard --logdir {run.folder}"]
+    return [f"{'plot':<15} {path}", f"{'tensorboard':<15} {run.tensorboard_command}"]
 
 
 def picture(found: RangeTest) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import copy
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,20 @@ def _show(report: Report, run: Run, metrics: dict[str, float], interval: tuple[f
     report.say(f"time {run.seconds():.1f} s · {report.pace()}")
     report.say(f"run  {run.folder}")
     report.say("Next:")
-    report.say("  tensorboard --logdir outputs")
-    judged = run.folder / f"{'best' if 'best' in chosen else 'last'}.safetensors"
-    report.say(f"  cnntrain evaluate {shlex.quote(f'checkpoint={judged}')}{run.trust}")
-    report.say("  cnntrain -m optimizer.lr=0.01,0.03,0.1 seed=1,2,3")
+    for line in next_commands(run, metrics, judged=run.folder / f"{'best' if 'best' in chosen else 'last'}.safetensors"):
+        report.say(f"  {line}")
+
+
+def next_commands(run: Run, metrics: Mapping[str, float], *, judged: Path) -> list[str]:
+    """What to type next: to see the curves, to look closer at the ``judged`` checkpoint, and to try learning rates around the run's own."""
+    split = next((part for part in ("test", "val") if f"{part}/loss" in metrics), "train")
+    part = "" if split == "test" else f" split={split}"
+    lines = [run.tensorboard_command, f"{run.program} evaluate {shlex.quote(f'checkpoint={judged}')}{part}{run.trust}"]
+    words, lr = run.words(but=("optimizer.lr", "seed")), run.config.get("optimizer", {}).get("lr")
+    if words is not None and lr is not None:
+        rates = ",".join(f"{float(f'{factor * lr:.1g}'):g}" if factor != 1 else f"{lr:g}" for factor in (1 / 3, 1, 3))
+        lines.append(f"{run.program} -m {shlex.join([*words, f'optimizer.lr={rates}', 'seed=1,2,3'])}")
+    return lines
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:

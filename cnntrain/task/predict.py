@@ -1,10 +1,6 @@
 """``cnntrain predict checkpoint=… images=…``: the likeliest classes of pictures that nobody has labelled, or an autoencoder's pictures."""
 
-import glob
-import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +9,20 @@ from rich import box
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
 from cnntrain.config.recipe import Recipe
-from cnntrain.data.decode import SUFFIXES, Rules, pillow_rules
 from cnntrain.engine import checkpoint as checkpoints
 from cnntrain.engine.pictures import shorten
 from cnntrain.engine.terminal import console
 from cnntrain.engine.views import Views
-from cnntrain.errors import DataError
-from cnntrain.task.load import Predictor, predictor, read_picture, using
-from cnntrain.task.rebuilt import Rebuilt, folder_beside, rebuild, table_of
+from cnntrain.task.load import Predictor, predictor, using
+from cnntrain.task.pictures import find_pictures, none_readable, read_batches, tell_unreadable
+from cnntrain.task.rebuilt import Rebuilt, folder_beside, rebuild, summary_of, table_of
 from cnntrain.task.rebuilt import rows_of as rebuilt_rows
 from cnntrain.task.results import check_out, write_csv
 from cnntrain.units import Count
 
 MOST_ROWS = 40  # pictures that the terminal lists
-MOST_NAMED = 10  # unreadable files that it names
-DECODERS = 4  # threads: Pillow decodes outside Python's lock
 
 Ranked = list[tuple[str, float]]
 
@@ -67,10 +59,11 @@ def predict(
         rebuilt: dict[str, Rebuilt] = {}  # in its place, of a network that gives pictures
         made: Path | None = None  # the folder of reconstructions
         unreadable: list[str] = []
-        for names, pixels, problems in read_batches(files, network.rules, batch_size):
+        for names, pictures, problems in read_batches(files, network.rules, batch_size):
             unreadable += problems
             if not names:
                 continue
+            pixels = torch.stack(pictures)
             with computer.autocast():
                 outputs = network.outputs(pixels.contiguous(memory_format=computer.memory_format))
             if outputs.dim() == 4:
@@ -78,15 +71,19 @@ def predict(
                 rebuilt |= rebuild(names, pixels, network.as_pixels(outputs), made, number=len(rebuilt))
             else:
                 ranked |= dict(zip(names, network.rank(outputs.softmax(dim=1), top), strict=True))
-    table = table_of(list(rebuilt.values())[:MOST_ROWS]) if rebuilt else ranking_of(ranked)
-    show(table, len(rebuilt or ranked), unreadable, written=str(path) if path else "")
+    if ranked or rebuilt:
+        shown = table_of(rebuilt.values(), most=MOST_ROWS) if rebuilt else ranking_of(ranked)
+        show(shown, len(rebuilt or ranked), written=str(path) if path else "")
+    tell_unreadable(unreadable, number=len(files))
     if not (ranked or rebuilt):
-        raise DataError(
-            f"None of {len(files)} files is a picture that can be read", where=f"images={images}", fix="name whole picture files"
-        )
+        raise none_readable(files, images)
+    if rebuilt:
+        console().print(summary_of(rebuilt.values()), markup=False, soft_wrap=True)
     if path is not None:
         write_csv(path, rebuilt_rows(rebuilt.values()) if rebuilt else rows_of(ranked))
-        console().print(f"written to {path}", markup=False, soft_wrap=True)
+        console().print(f"written to {path}" + (f", the reconstructions to {made}" if made else ""), markup=False, soft_wrap=True)
+    elif rebuilt:
+        console().print("out=predictions.csv writes this table, and beside it the reconstructions", markup=False, soft_wrap=True)
     if rebuilt:
         return {"pictures": len(rebuilt), "unreadable": unreadable, "reconstructions": [one._asdict() for one in rebuilt.values()]}
     return {
@@ -94,66 +91,6 @@ def predict(
         "unreadable": unreadable,
         "predictions": [{"file": file, "classes": [list(entry) for entry in entries]} for file, entries in ranked.items()],
     }
-
-
-def find_pictures(images: str) -> list[str]:
-    """The files that a path or pattern stands for, sorted: a folder's pictures with those of its subfolders (by their endings).
-
-    Hidden files and folders are left out of folders; a name that exists is never taken for a pattern.
-
-    Raises:
-        DataError: nothing is there.
-    """
-    place = os.path.expanduser(images)
-    if os.path.isfile(place):
-        return [place]
-    if os.path.isdir(place):
-        found = sorted(_walk(place))
-        if not found:
-            raise DataError(
-                f"There is no picture in {images}", where="images", fix=f"name a folder with {', '.join(sorted(SUFFIXES))} files"
-            )
-        return found
-    found = sorted(_once(name for name in glob.glob(place, recursive=True) if os.path.isfile(name)))
-    if not found:
-        what = "No file matches" if glob.has_magic(place) else "There is no file or folder"
-        raise DataError(f"{what} {images}", where="images", fix="images=FILE, images=FOLDER or images='FOLDER/*.jpg'")
-    return found
-
-
-def _once(names: Iterable[str]) -> Iterable[str]:
-    """Each file once: what ** reaches by several links to folders, by the shortest of its names."""
-    ordered = sorted(names, key=lambda name: (-len(name), name))
-    return {os.path.join(os.path.realpath(os.path.dirname(name)), os.path.basename(name)): name for name in ordered}.values()
-
-
-def _walk(folder: str) -> Iterator[str]:
-    """All pictures below a folder; links to folders are not followed, so that no loop can catch it."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield os.path.join(place, name)
-
-
-def read_batches(files: list[str], rules: Rules, batch_size: int) -> Iterator[tuple[list[str], Tensor, list[str]]]:
-    """Names and pixels, uint8 (B,C,S,S), of the readable files of each batch, and a line for each of the others."""
-    read = partial(_read, rules=rules)
-    with pillow_rules(), ThreadPoolExecutor(DECODERS) as pool:
-        for first in range(0, len(files), batch_size):
-            names = files[first : first + batch_size]
-            results = list(zip(names, pool.map(read, names), strict=True))
-            good = [(name, pixels) for name, pixels in results if isinstance(pixels, Tensor)]
-            problems = [problem for _, problem in results if isinstance(problem, str)]
-            yield [name for name, _ in good], torch.stack([pixels for _, pixels in good]) if good else torch.empty(0), problems
-
-
-def _read(name: str, *, rules: Rules) -> Tensor | str:
-    """The pixels of a file, or what is wrong with it."""
-    try:
-        return read_picture(name, rules)
-    except DataError as error:
-        return error.what
 
 
 def rows_of(ranked: dict[str, Ranked]) -> Iterator[list[object]]:
@@ -165,32 +102,30 @@ def rows_of(ranked: dict[str, Ranked]) -> Iterator[list[object]]:
 
 
 def ranking_of(ranked: dict[str, Ranked]) -> Table:
-    """The first pictures' classes."""
+    """The first pictures' classes: the likeliest, and as many of the next ones as there is room for."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, justify in (("file", "left"), ("class", "left"), ("", "right"), ("then", "left")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     room = console().width - 58  # what is left beside 26 columns of file, 16 of class, 7 of probability, and the gaps
+    rows: list[list[Text | str]] = []
     for file, entries in list(ranked.items())[:MOST_ROWS]:
         (best, probability), others = entries[0], [f"{shorten(name, width=16)} {100 * value:.1f} %" for name, value in entries[1:]]
-        while cell_len(", ".join(others)) > room:
+        while others and cell_len(", ".join(others)) > room:
             others.pop()
-        table.add_row(Text(tail(file)), Text(shorten(best, width=16)), f"{100 * probability:.1f} %", Text(", ".join(others)))
+        rows.append([Text(tail(file)), Text(shorten(best, width=16)), f"{100 * probability:.1f} %", Text(", ".join(others))])
+    columns = ["file", "class", "p", *(["then"] if any(row[-1] for row in rows) else [])]
+    for name in columns:
+        table.add_column(name, justify="right" if name == "p" else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row[: len(columns)])
     return table
 
 
-def show(table: Table, number: int, unreadable: list[str], *, written: str) -> None:
-    """Print the table of the first of ``number`` pictures, and what could not be read."""
+def show(table: Table, number: int, *, written: str) -> None:
+    """Print the table of the first of ``number`` pictures, and where the others are."""
     say = console()
-    if number:
-        say.print(table)
+    say.print(table)
     if number > MOST_ROWS:
         where = f"all are in {written}" if written else "all: out=predictions.csv"
         say.print(f"… and {number - MOST_ROWS:,} more ({where})", markup=False, soft_wrap=True)
-    for problem in unreadable[:MOST_NAMED]:
-        say.print(f"left out: {shorten(problem, width=400)}", markup=False, soft_wrap=True)
-    if unreadable:
-        more = f" (the first {MOST_NAMED} are named)" if len(unreadable) > MOST_NAMED else ""
-        say.print(f"{len(unreadable):,} of {number + len(unreadable):,} files could not be read{more}", markup=False, soft_wrap=True)
 
 
 def tail(file: str, *, width: int = 26) -> str:

@@ -1,7 +1,8 @@
 """What ``predict`` tells of a network that gives pictures: how near each comes to the one that it was shown, and the pictures as files."""
 
 import re
-from collections.abc import Iterable, Iterator
+import statistics
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -77,13 +78,23 @@ def rows_of(rebuilt: Iterable[Rebuilt]) -> Iterator[list[object]]:
         yield [one.file, f"{one.psnr:.4f}", one.reconstruction]
 
 
-def table_of(rebuilt: Iterable[Rebuilt]) -> Table:
-    """Each picture with its PSNR."""
+def table_of(rebuilt: Collection[Rebuilt], *, most: int) -> Table:
+    """Each picture with its PSNR; of more than ``most`` pictures those with the lowest."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, justify in (("file", "left"), ("PSNR", "right"), ("reconstruction", "left")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    if len(rebuilt) > most:
+        table.title, table.title_justify, table.title_style = f"The {most} lowest of {len(rebuilt):,} PSNRs", "left", "bold"
+        rebuilt = sorted(rebuilt, key=lambda one: one.psnr)[:most]
+    made = any(one.reconstruction for one in rebuilt)
+    for name in ("file", "PSNR", *(["reconstruction"] if made else [])):
+        table.add_column(name, justify="right" if name == "PSNR" else "left", no_wrap=True)
     for one in rebuilt:
-        shown = (shorten(path[::-1], width=26)[::-1] for path in (one.file, one.reconstruction))
-        file, made = map(Text, shown)
-        table.add_row(file, f"{one.psnr:.2f} dB", made)
+        file, reconstruction = (Text(shorten(path[::-1], width=32)[::-1]) for path in (one.file, one.reconstruction))
+        table.add_row(file, f"{one.psnr:.2f} dB", *([reconstruction] if made else []))
     return table
+
+
+def summary_of(rebuilt: Collection[Rebuilt]) -> str:
+    """The mean PSNR, and the worst picture, in a line."""
+    worst = min(rebuilt, key=lambda one: one.psnr)
+    mean = statistics.fmean(one.psnr for one in rebuilt)
+    return f"mean PSNR {mean:.2f} dB, the lowest {worst.psnr:.2f} dB: {shorten(worst.file, width=400)}"

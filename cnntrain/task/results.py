@@ -21,7 +21,7 @@ def check_out(out: str | None, endings: Sequence[str]) -> Path | None:
     """
     if out is None:
         return None
-    path = Path(out).expanduser()
+    path = Path(os.path.expanduser(out))
     if path.suffix.lower() not in endings:
         raise ConfigError(f"{out!r} does not end in {' or '.join(endings)}", where="out", fix=f"out={path.with_suffix(endings[0])}")
     if not path.parent.is_dir():

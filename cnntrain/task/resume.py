@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cnntrain.config.recipe import check
 from cnntrain.engine.clock import Clock
 from cnntrain.engine.lock import Lock
 from cnntrain.engine.run import Run
 from cnntrain.engine.terminal import console
 from cnntrain.errors import ConfigError
+from cnntrain.units import parse_duration
 
 Changes = dict[str, tuple[Any, Any]]  # key: (old, new)
 
@@ -47,7 +50,8 @@ def resume(
 def _resume(lock: Lock, config: dict[str, Any], changes: Changes, command: list[str] | None, trust: list[str]) -> dict[str, Any]:
     say, folder = console().print, lock.folder
     if finished(folder) and not changes:
-        longer = f" To train longer: cnntrain resume run={folder} epochs=…" if "epochs" in config else ""
+        again = Run(folder, config=config, command=command, lock=lock).resume_command
+        longer = f" To train twice as long: {again} epochs={_twice(config['epochs'])}" if "epochs" in config else ""
         say(f"{folder} is already done.{longer}", markup=False, soft_wrap=True)
         return {**json.loads((folder / "status.json").read_text()), "folder": str(folder)}
     reopened, remarks = Run.reopen(lock, config=config, command=command)
@@ -55,7 +59,7 @@ def _resume(lock: Lock, config: dict[str, Any], changes: Changes, command: list[
     if checkpoint is not None:
         if config["machine"]["threads"] is None:
             config["machine"]["threads"] = checkpoint.meta["threads"]  # sums of floats depend on how they are shared out
-        remarks += changes_of_plan(checkpoint.meta, config, trust)
+        remarks += changes_of_plan(checkpoint.meta, config, trust) + changes_of_machine(checkpoint.meta, config)
     for remark in remarks:
         say(f"note: {remark}", markup=False, soft_wrap=True)
     return check(config, trust=trust)(run=reopened)
@@ -72,6 +76,12 @@ def refuse(changes: Changes) -> None:
             )
     if changes.get("optimizer.lr", (0, 0))[1] == "auto":
         raise ConfigError("a range test begins with fresh weights, which this run no longer has", where="optimizer.lr", fix="give a number")
+
+
+def _twice(epochs: float | str) -> str:
+    """Twice a duration, as the command line takes it."""
+    number, unit = parse_duration(epochs)
+    return f"{2 * number:.12g}{'' if unit == 'ep' else unit}"
 
 
 def finished(folder: Path) -> bool:
@@ -110,3 +120,14 @@ def changes_of_plan(meta: dict[str, Any], config: dict[str, Any], trust: list[st
             f"it ends at {now(new.total - 1)['lr']:.4g}"
         )
     return lines
+
+
+def changes_of_machine(meta: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    """What makes the last digits come out otherwise than they would have, as lines for the user."""
+    now = {"torch": str(torch.__version__), "threads": config["machine"]["threads"]}
+    before = {"torch": meta.get("versions", {}).get("torch", now["torch"]), "threads": meta.get("threads", now["threads"])}
+    return [
+        f"the last digits may differ from those of a run that was never stopped: {name} was {before[name]}, now it is {now[name]}"
+        for name in now
+        if before[name] != now[name]
+    ]

@@ -51,7 +51,10 @@ def layer_rows(layers: Sequence[Layer], image_size: int, *, everything: bool, wi
 
     Unless ``everything``, layers that neither multiply nor change the shape are summed in one row.
     """
-    shown = list(layers) if everything else [layer for i, layer in enumerate(layers) if _matters(layers, i)]
+    shown: list[Layer] = []
+    rest: list[Layer] = []
+    for i, layer in enumerate(layers):
+        (shown if everything or _matters(layers, i) else rest).append(layer)
     separable = any(layer.dense_multiply_adds != layer.multiply_adds for layer in layers)
     heads = ["layer", "kind", "output", "sees", "params", "mult-adds", *(["dense"] if separable else []), "MB"]
     rows = []
@@ -67,7 +70,7 @@ def layer_rows(layers: Sequence[Layer], image_size: int, *, everything: bool, wi
                 *_figures(layer, separable),
             ]
         )
-    if rest := [layer for layer in layers if layer not in shown]:
+    if rest:
         kinds = ", ".join(dict.fromkeys(layer.kind.removesuffix("2d") for layer in rest))
         parameters, saved = sum(layer.parameters for layer in rest), sum(layer.saved_bytes for layer in rest)
         empty = [""] * (2 if separable else 1)
@@ -76,11 +79,11 @@ def layer_rows(layers: Sequence[Layer], image_size: int, *, everything: bool, wi
     figures = sum(max(len(row[column]) for row in [heads, *rows]) for column in range(2, len(heads)))
     room = max(width - figures - 2 * len(heads), 20)
     kinds_room = min(max(len(row[1]) for row in rows), max(room * 2 // 5, room - max(len(row[0]) for row in rows)))
-    table = sheet(*heads)
     for row in rows:
-        table.add_row(
-            *(Text(cell) for cell in [_cut(row[0], room - kinds_room, front=True), _cut(row[1], kinds_room, front=False), *row[2:]])
-        )
+        row[:2] = _cut(row[0], room - kinds_room, front=True), _cut(row[1], kinds_room, front=False)
+    table = sheet(*heads)
+    # A cell for each column, not for each figure: rich takes a millisecond to measure and set a row, and there may be thousands.
+    table.add_row(*(Text("\n".join(column)) for column in zip(*rows, strict=True)))
     return table
 
 

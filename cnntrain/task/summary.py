@@ -8,6 +8,7 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from cnntrain.config.recipe import Recipe, check
+from cnntrain.config.source import load as target_of
 from cnntrain.engine import checkpoint as checkpoints
 from cnntrain.engine.checkpoint import Checkpoint
 from cnntrain.engine.clock import Clock
@@ -43,6 +44,7 @@ def summary(
     schedule: Recipe,
     objective: Recipe,
     weights: Recipe,
+    average: Recipe,
     machine: Recipe,
     epochs: Duration = 40,
     batch_size: Count = 64,
@@ -63,7 +65,8 @@ def summary(
     computer = machine()
     with load.using(computer):
         if checkpoint is None:
-            described = [("loss", loss), ("objective", objective), *(("augment", operation) for operation in (augment or {}).values())]
+            described = [("loss", loss), ("objective", objective), ("average", average)]
+            described += [("augment", operation) for operation in (augment or {}).values()]
             plan = planned(model, data(seed=seed), recipes, described, epochs=epochs, batch_size=batch_size)
         else:
             plan = stored(checkpoints.read(checkpoint), trust)
@@ -75,7 +78,9 @@ def planned(
     model: Recipe, dataset: Any, recipes: dict[str, Recipe], described: list[tuple[str, Recipe]], *, epochs: float | str, batch_size: int
 ) -> Plan:
     """The run that the config describes."""
-    network, layers = outline(model, dataset, batch=batch_size)
+    goal = dict(described)
+    outputs = getattr(target_of(goal["objective"].target), "outputs", None)  # known without making one, for which pictures would be read
+    network, layers = outline(model, dataset, outputs=outputs, loss=goal["loss"], batch=batch_size)
     size = f"{dataset.image_size}×{dataset.image_size}×{dataset.in_channels}"
     # A data set that must be fetched is known without it; what is not is left out.
     lines = [("data", f"{dataset.name}: {dataset.num_train:,} to train on · {size} · {len(dataset.classes)} classes")]
@@ -130,7 +135,7 @@ def show(plan: Plan, *, everything: bool, half: bool) -> dict[str, Any]:
     if drawing := timetable.pop("drawing", ""):
         screen.print(Text(f"\n{drawing}"), soft_wrap=True)
     result = {
-        "layers": [_plain(asdict(row)) for row in rows],
+        "layers": [_plain(row) for row in rows],
         **asdict(sums),
         "memory": needed,
         "choices": chosen,
@@ -211,6 +216,7 @@ def _numbers_of(group: dict[str, Any]) -> dict[str, Any]:
     return {name: group[name] for name in ("weight_decay", "lr_scale") if name in group}
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A layer's row with tuples as lists."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}
+def _plain(layer: Layer) -> dict[str, Any]:
+    """A layer's row with tuples as lists, and its window as a dict."""
+    row = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(layer).items()}
+    return row | {"window": dict(vars(layer.window)) if layer.window else None}

@@ -71,7 +71,7 @@ def train(
         dataset = data(seed=seed)
         normalise = Normalise(dataset.mean, dataset.std, device=computer.device, memory_format=computer.memory_format)
         goal = goal_of(objective, loss, dataset, tta)
-        network = computer.place(build_model(unfetched(model) if run.checkpoint else model, dataset, outputs=goal.outputs))
+        network = computer.place(build_model(unfetched(model) if run.checkpoint else model, dataset, outputs=goal.outputs, loss=loss))
         network, groups = weights(model=network, inputs=inputs_of(dataset, normalise, seed))
         clock = Clock(num_samples=len(dataset.train), batch_size=batch_size, epochs=epochs)
         draws = Draws(seed, len(dataset.train), computer.device)

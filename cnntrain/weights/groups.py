@@ -41,5 +41,5 @@ def _unmatched(pattern: str, names: list[str]) -> ConfigError:
     return ConfigError(
         f"the pattern {pattern!r} matches no parameter that is trained{near}",
         where="weights.lr_scale",
-        fix=f"a pattern of the names, which are {shown} (cnntrain summary layers=all lists the layers)",
+        fix=f"weights.lr_scale=null, or a pattern of the names, which are {shown} (cnntrain summary layers=all lists the layers)",
     )

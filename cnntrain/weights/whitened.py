@@ -30,7 +30,7 @@ def whitened(
         raise ConfigError(
             f"{type(model).__name__} has no whitening layer",
             where="weights=whitened",
-            fix="choose a model that has one, such as model=speedrun, or weights=scratch",
+            fix="weights=scratch, or a model that has one, such as model=speedrun",
         )
     layer.whiten(inputs(pictures), eps=eps)
     layer.weight.requires_grad_(False)

@@ -41,7 +41,7 @@ def rank(outcomes: Sequence[Outcome]) -> list[Row]:
     varied = _varied(list(groups))
     rows = []
     for overrides, members in groups.items():
-        label = " ".join(text for text in overrides if text.partition("=")[0] in varied) or "as given"
+        label = " ".join(text.lstrip("+") for text in overrides if text.partition("=")[0] in varied) or "as given"
         values = [member.value for member in members if not math.isnan(member.value)]
         errors = [f"job {member.number}: {member.error}" for member in members if member.error]
         rows.append(Row(label, [member.number for member in members], values, "; ".join(errors)))
@@ -67,7 +67,7 @@ def show(outcomes: Sequence[Outcome], folder: Path) -> None:
     rows = rank(outcomes)
     for place, row in enumerate(rows, start=1):
         spread = f" ± {row.std:.4f}" if not math.isnan(row.std) else ""
-        shown = f"{row.mean:.4f}{spread}" if row.values else "failed" if row.error else "no value"
+        shown = f"{row.mean:.4f}{spread}" if row.values else "failed" if row.error else "–"
         failed = row.error.count("job ") and len(row.jobs) - len(row.values)
         shown += f" ({failed} failed)" if failed and row.values else ""
         table.add_row(str(place) if row.values else "–", Text(row.label), _numbers(row.jobs), shown)  # [crop] is no markup
@@ -76,6 +76,9 @@ def show(outcomes: Sequence[Outcome], folder: Path) -> None:
     for row in rows:
         if row.error:
             out.print(f"{row.label}: {row.error}", markup=False, soft_wrap=True)
+    if unranked := [row for row in rows if not row.values and not row.error]:
+        what = "nothing is ranked" if len(unranked) == len(rows) else f"not ranked: {', '.join(row.label for row in unranked)}"
+        out.print(f"{what}: {_why_unranked(outcomes)}", markup=False, soft_wrap=True)
     done = sum(not outcome.error for outcome in outcomes)
     out.print(f"{done} of {len(outcomes)} jobs done · {folder}", markup=False, soft_wrap=True)
 
@@ -103,6 +106,13 @@ def _metric(outcomes: Sequence[Outcome]) -> str:
     done = [outcome for outcome in outcomes if not math.isnan(outcome.value)]
     names = [name for name in (done[0].metrics if done else {}) if all(outcome.metrics.get(name) == outcome.value for outcome in done)]
     return names[0] if names else "value"
+
+
+def _why_unranked(outcomes: Sequence[Outcome]) -> str:
+    """Why a job that is done may have no value."""
+    if all(outcome.config.get("_target_") == "cnntrain.task.train.train" for outcome in outcomes):
+        return "nothing was held out for validation, and the test set is never chosen by (data.val=0.1 holds out a tenth)"
+    return "it gave no figure to rank by"
 
 
 def _varied(groups: Sequence[tuple[str, ...]]) -> set[str]:

@@ -66,8 +66,17 @@ def test_a_net_within_a_net_is_chosen_from_the_same_group(compose):
     assert composed.tree["model"]["net"]["depth"] == 14 and composed.choices["model"] == "filtered"
     assert composed.setting("run.dir").endswith("_filtered_digits")
     assert compose("model=filtered").tree["model"]["net"]["_target_"].endswith(".LeNet5")
-    with pytest.raises(ConfigError, match="model has no option .resnet21.*did you mean"):
-        compose("model=filtered", "model@model.net=resnet21")
+    assert compose("model=filtered", "model@model.net=filtered", "model@model.net.net=vgg11").tree["model"]["net"]["net"]["_target_"]
+
+
+def test_keys_of_the_users_own_are_made(compose):
+    """``knobs``, which is a dict for the user to fill."""
+    words = ("checkpoint=x", "knobs.column=2", "knobs.net.depth=3", "knobs={width: 4}")
+    assert compose(*words, verb="evaluate").tree["knobs"] == {"column": 2, "net": {"depth": 3}, "width": 4}
+    assert compose("checkpoint=x", "++knobs.column=2", verb="evaluate").tree["knobs"] == {"column": 2}
+    with session(find.folders()):
+        jobs = Composer("evaluate", find.folders(), many=True).combinations(["checkpoint=x", "knobs.column=1,2"])
+        assert [Composer("evaluate", find.folders())(job).tree["knobs"] for job in jobs] == [{"column": 1}, {"column": 2}]
 
 
 def test_a_dict_for_a_key_that_does_not_exist(compose):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnntrain.config.recipe import FACTS, Recipe, check
+from cnntrain.config.recipe import FACTS, Recipe, check, moved
 from cnntrain.config.signature import read
-from cnntrain.errors import ConfigError
+from cnntrain.errors import ConfigError, DataError
 
 PARTS = """
 from typing import Literal
@@ -43,6 +43,19 @@ def train(*, model: Recipe, data: Recipe, augment: dict[str, Recipe] | None = No
     return model, data, augment, run
 
 def anything(*, x=None, **others): return x, others
+
+from collections.abc import Callable
+from cnntrain.errors import ConfigError, DataError
+
+def behind(*, net: Callable, seed: int = 0, in_channels: int):
+    if seed: raise ConfigError("no seed", where="model.seed", fix="model.seed=0 (not model.net)")
+    return net(in_channels=in_channels)
+
+def picky(*, width: int = 1, in_channels: int):
+    if width == 2:
+        where = "model.width, cnntrain.model.width"
+        raise DataError("with model.width=2 no data", where=where, fix="model.width=1, model=resnet18")
+    return width
 """
 
 
@@ -109,6 +122,56 @@ def test_replace_is_checked():
         recipe.replace(lrr=0.5)
     with pytest.raises(ConfigError, match="optimizer.lr: -1 is not a number above 0, or auto"):
         recipe.replace(lr=-1)
+
+
+def test_replace_is_laid_over_nodes_within():
+    recipe = check(net(backbone=net(depth=2, widths=[3], backbone=net(depth=4))), place="model")
+    assert recipe.replace(backbone={"depth": 5, "backbone": {"drop": 0.5}}).plain() == (
+        net(backbone=net(depth=5, widths=[3], backbone=net(depth=4, drop=0.5)))
+    )
+    assert recipe.replace(backbone=net(depth=6)).plain() == net(backbone=net(depth=6)), "another node takes its place"
+    assert recipe.values["backbone"].values["depth"] == 2
+    with pytest.raises(ConfigError, match=r"model.backbone.dept: Net has no such parameter \(did you mean 'depth'\?\)"):
+        recipe.replace(backbone={"dept": 5})
+
+
+def picky(**values):
+    return {"_target_": "myparts.picky", **values}
+
+
+def behind(**values):
+    return {"_target_": "myparts.behind", **values}
+
+
+@pytest.mark.parametrize(
+    ("node", "place"),
+    [(picky(width=2), "model"), (behind(net=picky(width=2)), "model.net"), (behind(net=behind(net=picky(width=2))), "model.net.net")],
+)
+def test_what_a_part_says_of_its_keys_is_told_of_its_place(node, place):
+    """A part takes itself to be its group's; where it is a node within another, its errors are reworded, once."""
+    with pytest.raises(DataError) as caught:
+        check(node, place="model")(in_channels=1)
+    error = caught.value
+    assert (error.what, error.where) == (f"with {place}.width=2 no data", f"{place}.width, cnntrain.model.width")
+    assert error.fix == f"{place}.width=1, model=resnet18" and error.args == (error.what, error.where, error.fix)
+
+
+def test_a_node_between_is_told_of_its_own_place():
+    with pytest.raises(ConfigError) as caught:
+        check(behind(net=behind(net=picky(), seed=1)), place="model")(in_channels=1)
+    assert (caught.value.where, caught.value.fix) == ("model.net.seed", "model.net.seed=0 (not model.net.net)")
+
+
+@pytest.mark.parametrize("value", [None, 3, "picky", [], {"width": 3}])
+def test_what_is_called_is_a_node(value):
+    assert "model.net: " in (told := problem(behind(net=value), place="model")) and told.endswith("is not a node with a _target_")
+
+
+def test_only_keys_that_are_named_are_moved():
+    assert moved("model.a=1 model.ab=2 model.b: model 'model.a'", "model", "model.net", ["a"]) == (
+        "model.net.a=1 model.ab=2 model.b: model 'model.net.a'"
+    )
+    assert moved("model.a", "model", "knobs", []) == "model.a"
 
 
 def test_misspelt_key():

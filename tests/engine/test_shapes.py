@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cnntrain.engine.shapes import check_shapes, layer_table, totals
-from cnntrain.engine.trace import meta_copy, trace
+from cnntrain.engine.trace import build_unfilled, meta_copy, trace
 from cnntrain.errors import ConfigError
 
 
@@ -172,6 +173,92 @@ def test_nothing_of_the_model_or_of_a_generator_changes():
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
+class Tied(nn.Module):
+    """A weight in two places, and a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.norm(self.first(x)))
+
+
+@pytest.mark.parametrize("make", [Small, Tied])
+def test_a_model_that_is_spare_gives_the_same_table_and_keeps_its_tensors(make):
+    model = make()
+    before = model.state_dict(keep_vars=True)
+    values = copy.deepcopy(before)
+    assert layer_table(model, 3, 32, 4, spare=True) == layer_table(model, 3, 32, 4)
+    after = model.state_dict(keep_vars=True)
+    assert all(after[name] is value and torch.equal(value, values[name]) for name, value in before.items())
+    assert sum(layer.parameters for layer in layer_table(model, 3, 32, 4, spare=True)) == sum(p.numel() for p in model.parameters())
+
+
+def test_a_spare_model_that_cannot_be_passed_on_meta_or_at_all_keeps_its_tensors():
+    class Reads(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x) * float(self.bias.sum() * 0 + 1)
+
+    model = Reads(3, 2, 5)
+    weight = model.weight
+    assert layer_table(model, 3, 8, 2, spare=True)[0].multiply_adds == 16 * 2 * 75
+    with pytest.raises(ConfigError, match="smaller than its kernel"):
+        layer_table(model, 3, 4, 2, spare=True)
+    assert model.weight is weight and not weight.is_meta
+
+
+class Drawn(nn.Module):
+    """Draws its start by torch's functions and by methods, of parameters and of what is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(64, 64)
+        nn.init.trunc_normal_(self.fc.weight)
+        with torch.no_grad():
+            self.fc.bias.normal_()
+        self.register_buffer("mask", nn.init.ones_(torch.empty(5)))
+
+
+def test_an_unfilled_model_draws_nothing_and_others_go_on_as_ever():
+    filled, free, done = threading.Event(), threading.Event(), []
+
+    def elsewhere():  # in another thread, while the model is being built
+        free.wait()
+        done.append(nn.init.ones_(nn.Parameter(torch.empty(3))).sum().item())
+        done.append(nn.init.trunc_normal_(nn.Parameter(torch.full((3,), 9.0))).abs().max().item())
+        filled.set()
+
+    class Slow(Drawn):
+        def __init__(self):
+            super().__init__()
+            self.kept = nn.Parameter(torch.full((4,), 7.0))
+            nn.init.normal_(self.kept)
+            free.set()
+            filled.wait()
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    state = torch.get_rng_state()
+    try:
+        model = build_unfilled(Slow)
+    finally:
+        free.set()
+        thread.join()
+    assert torch.equal(model.kept, torch.full((4,), 7.0)) and torch.equal(model.mask, torch.ones(5))
+    assert done[0] == 3 and done[1] <= 2
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not {"normal_", "fill_", "copy_"} & vars(nn.Parameter).keys()
+    assert torch.equal(nn.init.zeros_(model.kept), torch.zeros(4))
+
+
+def test_an_unfilled_model_is_not_drawn_until_it_is_in_range(monkeypatch):
+    monkeypatch.setattr(torch, "where", lambda *_: pytest.fail("drawn again"))
+    weight = build_unfilled(lambda: nn.ParameterList([nn.init.trunc_normal_(nn.Parameter(torch.full((3,), 9.0)))]))[0]
+    assert torch.equal(weight, torch.full((3,), 9.0))
+
+
 def test_a_net_that_reads_numbers_is_passed_on_the_cpu():
     class Reads(nn.Module):
         def __init__(self):
@@ -199,7 +286,7 @@ def test_nothing_left_to_stride_over_names_layer_map_and_smallest_size():
         check_shapes(lambda size: Deep(), 1, 8, 3)
     text = str(caught.value)
     assert "layer 3 (Conv2d 3×3, stride 2, padding 1)" in text and "1×1 map" in text and "nothing is left to stride over" in text
-    assert "images of 9×9" in caught.value.fix
+    assert "data.image_size=9," in caught.value.fix
     assert check_shapes(lambda size: Deep(), 1, 9, 3) == []
 
 
@@ -207,7 +294,7 @@ def test_a_kernel_larger_than_its_map_names_layer_map_and_smallest_size():
     with pytest.raises(ConfigError) as caught:
         check_shapes(lambda size: Deep(kernel=5, padding=0, times=2), 1, 12, 3)
     assert "layer 1 (Conv2d 5×5, stride 2) gets a 4×4 map, which is smaller than its kernel" in str(caught.value)
-    assert "images of 13×13" in caught.value.fix
+    assert "data.image_size=13," in caught.value.fix
     assert check_shapes(lambda size: Deep(kernel=5, padding=0, times=2), 1, 13, 3) == []
 
 
@@ -236,7 +323,7 @@ def test_a_net_that_cannot_be_built_so_small_says_so():
 
     with pytest.raises(ConfigError) as caught:
         check_shapes(build, 1, 4, 3)
-    assert "cannot be built" in str(caught.value) and "images of 5×5" in caught.value.fix
+    assert "cannot be built" in str(caught.value) and "data.image_size=5," in caught.value.fix
 
 
 def test_wrong_logits_and_wrong_channels_are_errors():

@@ -17,7 +17,12 @@ from cnntrain.config import compose, find
 ONE_LINE = re.compile(r"error: .+\. Fix: .+\n")
 SHIPPED = find.files([find.shipped()])
 ROOT = find.shipped().parent
-GIVEN = {"predict": ("checkpoint=c", "images=i"), "evaluate": ("checkpoint=c",), "resume": ("run=r",)}  # the keys that have no value
+GIVEN = {  # the keys that have no value
+    "predict": ("checkpoint=c", "images=i"),
+    "filter": ("images=i", "out=o"),
+    "evaluate": ("checkpoint=c",),
+    "resume": ("run=r",),
+}
 _bases: dict[tuple, dict] = {}
 _made: dict[tuple, Any] = {}
 

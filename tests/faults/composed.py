@@ -10,7 +10,7 @@ from cnntrain.job import Job
 from hydra_plugins.cnntrain_launcher.preload import import_what_they_need
 
 RUN = "model=lenet5 epochs=2 batch_size=16 machine.threads=1 machine.device=cpu report.every=2it report.images=0".split()
-DATA = "data=synthetic data.size=16 data.channels=1 data.samples=80 data.test_samples=20 data.classes=2".split()
+DATA = "data=synthetic data.image_size=16 data.channels=1 data.samples=80 data.test_samples=20 data.classes=2".split()
 SMALL = [*RUN, *DATA]  # two epochs of five steps
 
 
@@ -34,9 +34,10 @@ def main(job: Job, folder: Path, *, again: bool = False) -> int:
     """All that the command does once it has composed; ``again``: that ``cnntrain resume`` does. To be called in a fork."""
 
     def run(invocation):
+        made = [] if folder.exists() else [folder]
         if not again:
             run_folder.create(folder, given=True)
-        return job.call(folder, invocation.command, again=again)
+        return job.call(folder, invocation.command, again=again, made=None if again else made)
 
     cli.Invocation.run = run
     return cli.main(["train"])

@@ -434,10 +434,9 @@ def test_a_header_of_a_gigabyte_is_not_read(tmp_path, whole, fault):
 
 def test_what_a_resume_needs_is_asked_for_by_name(tmp_path, monkeypatch, fault):
     monkeypatch.chdir(tmp_path)
-    words = "model=lenet5 data=synthetic data.size=16 data.channels=1 data.samples=60 data.test_samples=20 data.classes=4 batch_size=16"
-    cli.call(
-        "train", *words.split(), "epochs=1", "machine.threads=1", "report.progress=off", "report.tensorboard=false", "hydra.run.dir=run"
-    )
+    words = "model=lenet5 data=synthetic data.image_size=16 data.channels=1 data.samples=60 data.test_samples=20 data.classes=4"
+    words += " batch_size=16 epochs=1 machine.threads=1 report.progress=off report.tensorboard=false hydra.run.dir=run"
+    cli.call("train", *words.split())
     last = Path("run/last.safetensors")
     content = last.read_bytes()
     Path("run/previous.safetensors").unlink(missing_ok=True)
@@ -598,10 +597,9 @@ def test_a_file_of_torchvision_is_refused(tmp_path, fault):
 
 
 def test_data_of_other_classes_are_refused(tmp_path, whole, fault, capsys):
-    for words, kind in (("data.classes=8", "more classes"), ("data.channels=1", "other channels"), ("data.size=9", "another image size")):
-        given = {
-            f"data.{key}": value for key, value in SYNTHETIC.items() if key in ("classes", "size", "channels", "samples", "test_samples")
-        }
+    keys = ("classes", "image_size", "channels", "samples", "test_samples")
+    given = {f"data.{key}": SYNTHETIC[key] for key in keys}
+    for words, kind in (("data.classes=8", "more classes"), ("data.channels=1", "other channels"), ("data.image_size=9", "another size")):
         others = [f"{key}={value}" for key, value in given.items() if not words.startswith(f"{key}=")]
         assert cli.main(["evaluate", f"checkpoint={whole}", "data=synthetic", *others, words]) == 3
         assert "Fix: " in capsys.readouterr().err.strip().splitlines()[-1]

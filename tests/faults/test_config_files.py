@@ -54,6 +54,8 @@ def elsewhere(tmp_path, monkeypatch):
         ("an unset variable", GLOBAL + b"epochs: ${oc.env:NO_SUCH_VARIABLE}\n", r"NO_SUCH_VARIABLE"),
         ("an unknown resolver", GLOBAL + b"epochs: ${nope:3}\n", r"nope"),
         ("a python tag", GLOBAL + b"epochs: !!python/object/apply:os.getpid []\n", r"bad.yaml:2"),
+        ("a key that is left open", GLOBAL + b"epochs: ???\n", r"train needs epochs .*Fix: add epochs=VALUE"),
+        ("a part's key that is left open", GLOBAL + b"optimizer:\n  lr: ???\n", r"train needs optimizer.lr .*Fix: add optimizer.lr=VALUE"),
         (
             "an unknown target",
             GLOBAL + b"model:\n  _target_: cnntrain.model.resnet.ResNett\n",
@@ -78,6 +80,18 @@ def test_files_that_are_fine(fault, tmp_path, text):
     (folder / "fine.yaml").write_bytes(text)
     assert main(["--config-dir", str(folder.parent), "experiment=fine", "--cfg", "job"]) == 0
     fault("F3", f"a file with {text!r}")
+
+
+def test_what_an_experiment_leaves_open_is_given_by_the_command_line(fault, tmp_path, monkeypatch):
+    folder = tmp_path / "own" / "experiment" / "deep"
+    folder.mkdir(parents=True)
+    (folder / "open.yaml").write_bytes(GLOBAL + b"epochs: ???\noptimizer:\n  lr: ???\n")
+    seen = []
+    monkeypatch.setattr(Job, "call", lambda job, folder, command, **more: (folder.rmdir(), seen.append(job.config)))
+    words = ["--config-dir", str(tmp_path / "own"), "experiment=deep/open", "hydra.run.dir=run"]
+    assert main([*words, "epochs=3", "optimizer.lr=0.3"]) == 0 and (seen[0]["epochs"], seen[0]["optimizer"]["lr"]) == (3, 0.3)
+    assert main([*words, "epochs=3"]) == 2
+    fault("F3", "a key that an experiment leaves open and the command line gives")
 
 
 def test_a_missing_folder(fault, capsys):
@@ -106,7 +120,7 @@ def test_any_word_is_taken_or_told_in_one_line(monkeypatch, word):
         return  # flags: some print pages, some sweep
     monkeypatch.setattr(compose, "Composer", Remembering)
     monkeypatch.setattr("cnntrain.config.run_folder.create", lambda path, given: Path())
-    monkeypatch.setattr(Job, "call", lambda job, folder, command: {})
+    monkeypatch.setattr(Job, "call", lambda job, folder, command, made: {})
     err = io.StringIO()
     with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
         code = main([word])

@@ -1,6 +1,5 @@
 """Rows F4 and F5: devices that are not there, and keys that do not go together, told before the first step."""
 
-import json
 import os
 import re
 import subprocess
@@ -16,7 +15,7 @@ from cnntrain.cli import main
 from cnntrain.config import compose
 
 RUN = "epochs=1 batch_size=16 report.tensorboard=false report.images=0".split()
-DATA = "data=synthetic data.size=16 data.channels=1 data.samples=80 data.test_samples=20 data.classes=2".split()
+DATA = "data=synthetic data.image_size=16 data.channels=1 data.samples=80 data.test_samples=20 data.classes=2".split()
 
 
 @pytest.fixture(autouse=True)
@@ -28,15 +27,13 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def refused(capsys, words: str) -> str:
-    """The line that a run is refused with: no step was made, and its folder, if it has one by then, says so."""
+    """The line that a run is refused with: no step was made, and nothing is left."""
     own = [word.partition("=")[0] for word in words.split()]
     given = [word for word in [*RUN, *DATA] if word.partition("=")[0] not in own]
     assert main([*given, *words.split()]) == 2, capsys.readouterr().err
     line = capsys.readouterr().err.splitlines(keepends=True)[-1]
     assert ONE_LINE.fullmatch(line), line
-    for status in Path.cwd().rglob("status.json"):
-        assert (known := json.loads(status.read_text()))["state"] == "failed" and known["code"] == 2 and not known.get("step"), known
-    assert not list(Path.cwd().rglob("*.safetensors"))
+    assert not any(Path.cwd().iterdir())
     return line
 
 

@@ -110,6 +110,19 @@ def test_an_error_at_every_file_operation(folders, fault, chance, trouble):
     assert warned and ended
 
 
+def ever_worse(monkeypatch) -> None:
+    """Let each evaluation's accuracy be lower than the one before: 1, 1/2, 1/3 …"""
+    real, seen = workload.evaluate, []
+
+    def evaluate(*args, **options):
+        found = real(*args, **options)
+        seen.append(1)
+        found.metrics["accuracy"] = 1 / len(seen)
+        return found
+
+    monkeypatch.setattr(workload, "evaluate", evaluate)
+
+
 def test_an_error_while_a_best_is_saved_half_way(folders, fault):
     operations, _ = rehearse(folders / "whole", **TWO_EPOCHS)
     end = operations.index("replace last.safetensors") + 3
@@ -126,6 +139,16 @@ def test_an_error_while_a_best_is_saved_half_way(folders, fault):
             assert judged[best.meta["step"]] == max(judged.values())
         assert not leftovers(folder)
         fault("A2", f"EIO while a best is saved at {phase(operations, at)}")
+
+
+def test_a_best_that_could_not_be_saved_is_none_to_be_better_than(folders, fault, monkeypatch):
+    """Whatever is judged next is the best on disk, though worse than what is lost."""
+    ever_worse(monkeypatch)
+    with Disk("open new last.safetensors", "EIO"):  # of the first save, after the first epoch
+        train(folders / "run", epochs=3)
+    best, last = (checkpoint.read(folders / f"run/{name}.safetensors").meta for name in ("best", "last"))
+    assert best["step"] == last["best"]["best_step"] == 34 and last["best"]["best"] == 1 / 2 and last["step"] == 51
+    fault("A2", "EIO while a best is saved that no later one reaches")
 
 
 def test_three_failures_in_a_row_end_the_run_and_name_the_newest_good_checkpoint(folders, fault):
@@ -292,15 +315,7 @@ def test_files_of_another_run_in_the_folder_are_not_touched(folders, fault):
 
 @pytest.mark.parametrize("epochs", [1, 2, 4])
 def test_a_best_at_the_first_evaluation_outlives_all_later_saves(folders, fault, epochs, monkeypatch):
-    real, seen = workload.evaluate, []
-
-    def ever_worse(*args, **options):
-        found = real(*args, **options)
-        seen.append(1)
-        found.metrics["accuracy"] = 1 / len(seen)
-        return found
-
-    monkeypatch.setattr(workload, "evaluate", ever_worse)
+    ever_worse(monkeypatch)
     train(folders / "run", epochs=epochs, every="1it")
     best, last = (checkpoint.read(folders / f"run/{name}.safetensors").meta for name in ("best", "last"))
     assert best["step"] == 17 and last["step"] == 17 * epochs and last["best"]["best_step"] == 17

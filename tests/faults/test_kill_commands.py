@@ -16,8 +16,8 @@ from cnntrain import cli
 
 KILLED = -signal.SIGKILL
 SMALL = (
-    "model=lenet5 data=synthetic data.size=16 data.channels=1 data.samples=203 data.test_samples=60 data.classes=4 epochs=8 batch_size=16 "
-    "machine.threads=1 report.progress=off checkpoint.every=3it"
+    "model=lenet5 data=synthetic data.image_size=16 data.channels=1 data.samples=203 data.test_samples=60 data.classes=4 epochs=8 "
+    "batch_size=16 machine.threads=1 report.progress=off checkpoint.every=3it"
 ).split()  # 96 steps, 32 saves
 PATIENCE = 120.0  # seconds: a busy machine takes many for one start
 

@@ -18,8 +18,8 @@ from cnntrain import cli
 
 KILLED = 128 + signal.SIGKILL
 SMALL = (
-    "model=lenet5 data=synthetic data.size=16 data.channels=1 data.samples=60 data.test_samples=20 data.classes=3 epochs=2 batch_size=16 "
-    "machine.threads=1 report.progress=off report.tensorboard=false"
+    "model=lenet5 data=synthetic data.image_size=16 data.channels=1 data.samples=60 data.test_samples=20 data.classes=3 epochs=2 "
+    "batch_size=16 machine.threads=1 report.progress=off report.tensorboard=false"
 ).split()
 
 

@@ -23,8 +23,8 @@ from cnntrain.model.lenet import LeNet5
 from cnntrain.objective.classification import Classification
 
 SMALL = (
-    "model=lenet5 data=synthetic data.size=12 data.channels=1 data.samples=67 data.test_samples=20 data.classes=4 epochs=2 batch_size=16 "
-    "report.every=3it machine.threads=1 machine.device=cpu report.progress=off report.tensorboard=false"
+    "model=lenet5 data=synthetic data.image_size=12 data.channels=1 data.samples=67 data.test_samples=20 data.classes=4 epochs=2 "
+    "batch_size=16 report.every=3it machine.threads=1 machine.device=cpu report.progress=off report.tensorboard=false"
 ).split()
 KINDS = {
     "torch's own": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 9 MiB"),
@@ -211,7 +211,7 @@ def test_the_trial_leaves_everything_as_it_was_and_says_what_batch_norm_sees(fau
 @pytest.mark.slow  # what fits under such a limit depends on how the allocator has cut its memory up
 def test_a_real_limit(tmp_path, fault):
     """The address space of a process is bounded: 4,096 pictures at once do not fit, what is named does."""
-    words = [*SMALL, "data.size=32", "data.samples=4600", "data.test_samples=8", "data.val=0", "epochs=1it"]
+    words = [*SMALL, "data.image_size=32", "data.samples=4600", "data.test_samples=8", "data.val=0", "epochs=1it"]
 
     def bounded(act, megabytes):
         def work():

@@ -149,10 +149,39 @@ def test_a_group_misspelt(fault, capsys, chance, group):
         ("--config-dir=", "write --config-dir VALUE"),
         ("--job=nowhere", "leave out --job"),
         ("--hlep", "see cnntrain --help"),
+        ("weights.lr_scale.fc=2", "weights.lr_scale={fc: 2}"),
+        ("evaluate checkpoint=x knob.column=2", "knobs.column=2"),
+        ("model=resnet18,resnet34", "add -m to run each\n"),
+        ("augment=crop,flip", "add -m to run each, or write [crop,flip] for a list"),
+        # networks of others, by name: a typo of ours is still ours
+        ("model=efficientnet_b0", "model=torchvision model.name=efficientnet_b0"),
+        ("model=mobilenet_v3_small", "model=torchvision model.name=mobilenet_v3_small"),
+        ("model=mobilenet_v3", "model=mobilenet_v"),
+        ("model=resnet26", "model=resnet20"),
+        # what stands within a node
+        ("model@model.net=resnet20", "model=filtered model@model.net=resnet20"),
+        ("model=filtered model@model.net=null", "model@model.net=lenet5"),
+        ("model=filtered ~model@model.net", "model@model.net=lenet5"),
+        ("model=filtered ~model@model.nett", "model@model.net=lenet5"),
+        ("model=filtered model@model.nett=resnet20", "model@model.net=resnet20"),
+        ("model=filtered model@net=resnet20", "model@model.net=resnet20"),
+        ("model=filtered modle@model.net=resnet20", "model@model.net=resnet20"),
+        ("model=filtered +model@model.net=resnet20", "leave out the +: model@model.net=resnet20"),
+        ("model=filtered model@model.net=[resnet20]", "model@model.net=resnet20"),
+        ("model=filtered model@model.net=resnt20", "model@model.net=resnet20"),
+        ("model=filtered model@model.net=cifar10", "data=cifar10"),
+        ("model=filtered model@model.net=vit_b_16", "model@model.net=torchvision model.net.name=vit_b_16"),
+        ("model=filtered model.net=resnet20", "model@model.net=resnet20"),
+        ("model=filtered model.net=resnt20", "model@model.net=resnet20"),
+        ("model=filtered model.net=null", "model@model.net=lenet5"),
+        ("model=filtered model.net.pol=max", "model.net.pool=max"),
+        ("model=filtered model.nett.pool=max", "model.net.pool=max"),
+        ("model=filtered model@model.net=resnet20 model.net.depht=14", "model.net.depth=14"),
+        ("model=filtered model@model.net=filtered model@model.net.ent=resnet20", "model@model.net.net=resnet20"),
     ],
 )
 def test_words_that_stand_in_the_wrong_place(fault, capsys, word, fix):
-    line = told(capsys, word)
+    line = told(capsys, *(word.split(" ") if word.startswith(("model=", "evaluate ")) else [word]))
     assert f"Fix: {fix}" in line, line
     fault("F2", word)
 

@@ -24,8 +24,8 @@ NAN, INF = math.nan, math.inf
 CONF = Path(__file__).parents[2] / "conf"
 OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
 SMALL = (
-    "model=lenet5 data=synthetic data.size=12 data.channels=1 data.samples=67 data.test_samples=20 data.classes=4 epochs=2 batch_size=16 "
-    "machine.threads=1 machine.device=cpu report.progress=off report.tensorboard=false"
+    "model=lenet5 data=synthetic data.image_size=12 data.channels=1 data.samples=67 data.test_samples=20 data.classes=4 epochs=2 "
+    "batch_size=16 machine.threads=1 machine.device=cpu report.progress=off report.tensorboard=false"
 ).split()
 
 

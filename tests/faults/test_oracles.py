@@ -35,8 +35,8 @@ from cnntrain.weights.scratch import scratch
 CPU = Machine(device="cpu", threads=1)
 GOAL = Classification(loss=CrossEntropy(class_counts=[1] * CLASSES), num_classes=CLASSES)
 SMALL = (
-    "model=lenet5 data=synthetic data.size=12 data.channels=1 data.samples=67 data.test_samples=20 data.classes=4 epochs=2 batch_size=16 "
-    "report.every=1it machine.threads=1 machine.device=cpu report.progress=off report.tensorboard=false"
+    "model=lenet5 data=synthetic data.image_size=12 data.channels=1 data.samples=67 data.test_samples=20 data.classes=4 epochs=2 "
+    "batch_size=16 report.every=1it machine.threads=1 machine.device=cpu report.progress=off report.tensorboard=false"
 ).split()
 
 
@@ -176,7 +176,7 @@ def the_checkpoint_is_all_that_prediction_needs(folder):
     best = checkpoint.read(folder / "run" / "best.safetensors")
     from cnntrain.data.synthetic import synthetic
 
-    data = synthetic(classes=4, size=12, channels=1, samples=67, test_samples=20, seed=0)
+    data = synthetic(classes=4, image_size=12, channels=1, samples=67, test_samples=20, seed=0)
     predictor = load(folder / "run" / "best.safetensors")
     assert predictor.classes == data.classes and predictor.image_size == 12 and not predictor.training
     images, labels, _ = next(iter(data.val.fetch([torch.arange(len(data.val))])))

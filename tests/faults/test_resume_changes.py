@@ -17,8 +17,8 @@ from cnntrain.engine import checkpoint
 from cnntrain.errors import CheckpointError, CnntrainError, ConfigError, DataError
 
 SMALL = (
-    "model=lenet5 data=synthetic data.size=16 data.channels=1 data.samples=60 data.test_samples=20 data.classes=3 epochs=3 batch_size=16 "
-    "machine.threads=1 report.progress=off report.tensorboard=false checkpoint.every=2it"
+    "model=lenet5 data=synthetic data.image_size=16 data.channels=1 data.samples=60 data.test_samples=20 data.classes=3 epochs=3 "
+    "batch_size=16 machine.threads=1 report.progress=off report.tensorboard=false checkpoint.every=2it"
 ).split()  # 54 samples to train on, four steps an epoch
 FOLDER = (
     "model=lenet5 data=folder data.root=pets data.image_size=16 data.cache=cache data.mean=[0.5,0.5,0.5] data.std=[0.2,0.2,0.2] "
@@ -81,7 +81,7 @@ def take(runs: Path, name: str, run: str = "run") -> None:
 
 EXACT = ["checkpoint.every=1it", "checkpoint.minutes=0", "report.every=10it", "report.histograms=true", "machine.device=cpu", "debug=true"]
 REFUSED = [
-    "batch_size=8", "seed=1", "data.samples=70", "data.classes=4", "data.size=20", "data.val=0.2", "data.mean=[0.3]",
+    "batch_size=8", "seed=1", "data.samples=70", "data.classes=4", "data.image_size=20", "data.val=0.2", "data.mean=[0.3]",
     "model.activation=tanh", "model.pool=average", "tta=mirror", "optimizer.momentum=0.0", "optimizer.lr=auto", "epochs=1", "epochs=2it",
 ]  # fmt: skip
 OTHER_GROUP = ["model=simple_convnet", "data=digits", "optimizer=adam", "schedule=cosine", "average=ema", "loss=mse", "augment=[flip]"]
@@ -153,6 +153,27 @@ def test_another_thread_count_is_not_taken_unasked(folders, fault, monkeypatch):
     fault("A8", "a machine with another number of cores")
 
 
+def test_another_torch_and_other_threads_are_said(folders, fault, runs, whole, capsys):
+    """Nothing is promised of the last digits then; where nothing changes, nothing is said."""
+    changes = [("1.0.0", "debug=false", "torch was 1.0.0, now it is"), (None, "machine.threads=2", "threads was 1, now it is 2")]
+    for number, (then, word, said) in enumerate(changes):
+        run = f"run{number}"
+        take(runs, "left6", run)
+        stored = checkpoint.read(f"{run}/last.safetensors")
+        meta = {key: value for key, value in stored.meta.items() if key not in ("format", "aliases")}
+        meta["versions"] = {**meta["versions"], "torch": then or meta["versions"]["torch"]}
+        checkpoint.write(Path(run, "last.safetensors"), stored.tensors, meta)
+        capsys.readouterr()
+        cli.call("resume", f"run={run}", word)
+        told = [line for line in capsys.readouterr().out.splitlines() if "last digits" in line]
+        assert len(told) == 1 and said in told[0]
+        assert word != "debug=false" or everything(Path(run)) == whole
+        fault("A8", f"resume where {said.partition(',')[0]}")
+    take(runs, "left6")
+    cli.call("resume", "run=run")
+    assert "last digits" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -178,6 +199,22 @@ def test_data_that_have_changed(folders, fault, change, text):
     else:
         cli.call("resume", "run=run")  # other pixels under the same names are not looked for: that would be to read all of them
     fault("A8", f"data changed: {text}")
+
+
+def test_a_validation_part_that_has_changed(folders, fault):
+    """By other pictures the best of the whole run cannot be chosen."""
+    make_folder(folders / "pets", {f"{part}/{name}": 8 for part in ("train", "val") for name in ("cat", "dog")}, size=16)
+    left_at(5, *FOLDER)
+    before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    picture = save(Path("pets/val/cat/9.png"))
+    with pytest.raises(DataError, match="not those of the run: its validation part has other pictures") as refused:
+        cli.call("resume", "run=run")
+    assert refused.value.exit_code == 3 and Path("run/last.safetensors").read_bytes() == before["last.safetensors"]
+    picture.unlink()
+    cli.call("resume", "run=run")
+    cli.call("train", *FOLDER, "hydra.run.dir=whole")
+    assert everything(Path("run")) == everything(Path("whole"))
+    fault("A8", "data changed: a picture more to validate on")
 
 
 def test_data_errors_before_training_leave_a_run_that_resume_starts_once_they_are_mended(folders, fault):
@@ -236,15 +273,16 @@ def test_where_no_run_is_nothing_is_left_either(folders, fault, place):
     fault("A9", f"no run: {place}")
 
 
-def test_rows_that_are_lost_are_told(folders, fault, capsys):
+@pytest.mark.parametrize("end", [b'{"ste', b"\xff\x00\xfe" * 9], ids=["cut", "noise"])
+def test_rows_that_are_lost_are_told(folders, fault, capsys, end):
     left_at(11, *SMALL, "report.every=1it")
     rows = Path("run/metrics.jsonl")
-    lines = rows.read_text().splitlines(keepends=True)
-    rows.write_text("".join(lines[:2]) + lines[2][:5])
+    lines = rows.read_bytes().splitlines(keepends=True)
+    rows.write_bytes(b"".join(lines[:2]) + end)
     cli.call("resume", "run=run", "report.progress=lines")
     assert "has lost 10 of the 12 rows" in capsys.readouterr().out  # of ten steps and two evaluations
     assert [json.loads(line)["step"] for line in rows.read_text().splitlines()][:3] == [1, 2, 11]
-    fault("A9", "metrics.jsonl was cut")
+    fault("A9", f"metrics.jsonl ends in {end[:5]!r}")
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])

@@ -18,22 +18,24 @@ import yaml
 from faults import forked
 from faults.disk import room
 from faults.remains import everything, leftovers
+from model.entries import read as read_ledger
 
 from cnntrain.config import compose, find, signature
 from cnntrain.config.source import load
 from cnntrain.config.stored import read_config
 from cnntrain.engine.run import targets
 from cnntrain.engine.shapes import check_shapes
+from cnntrain.engine.trace import build_unfilled
 from cnntrain.job import Job
 
 KILLED = 128 + signal.SIGKILL
 CONF = find.shipped()
 COMMON = {
-    "data": "synthetic", "data.size": 16, "data.channels": 3, "data.samples": 45, "data.test_samples": 12, "data.classes": 3, "epochs": 3,
-    "batch_size": 8, "machine.threads": 1, "machine.device": "cpu", "report.progress": "off", "report.tensorboard": False,
+    "data": "synthetic", "data.image_size": 16, "data.channels": 3, "data.samples": 45, "data.test_samples": 12, "data.classes": 3,
+    "epochs": 3, "batch_size": 8, "machine.threads": 1, "machine.device": "cpu", "report.progress": "off", "report.tensorboard": False,
     "report.every": "2it",
 }  # fmt: skip
-LARGE = COMMON | {"data.size": 32, "data.samples": 25, "epochs": 2, "data.val": 0.2, "checkpoint.every": "1it"}
+LARGE = COMMON | {"data.image_size": 32, "data.samples": 25, "epochs": 2, "data.val": 0.2, "checkpoint.every": "1it"}
 CHEAP_MODELS = ("lenet5", "cats_dogs_cnn", "simple_convnet", "speedrun", "conv_autoencoder")  # all others: once each, in the slow share
 MOST_PARAMETERS = 12e6  # larger ones are the same code, and a disk full of weights
 VALUES: dict[str, list[Any]] = {  # keys of train.yaml and of its nodes; the first value is what is shipped
@@ -175,7 +177,7 @@ def job_of(words: list[str], folder: Path, common: dict[str, Any] = COMMON) -> J
     for target in targets(job.config):
         load(target)  # here, or each of its lives would have to
     check_shapes(
-        lambda size: job.recipe.values["model"](in_channels=3, num_classes=3, image_size=size), 3, common["data.size"], None
+        lambda size: job.recipe.values["model"](in_channels=3, num_classes=3, image_size=size), 3, common["data.image_size"], None
     )  # likewise
     return job
 
@@ -256,8 +258,10 @@ def test_every_two_options_resume_exactly_together(folders, fault, chance, share
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in options("model") if name not in CHEAP_MODELS])
 def test_every_other_model_resumes_exactly(folders, fault, chance, name):
-    job = job_of([f"model={name}"], folders, LARGE)
-    network = job.recipe.values["model"](in_channels=3, num_classes=3, image_size=32)
+    entries = read_ledger()
+    size = max(LARGE["data.image_size"], entries[name].smallest)
+    job = job_of([f"model={name}"], folders, LARGE | {"data.image_size": size})
+    network = build_unfilled(lambda: job.recipe.values["model"](in_channels=3, num_classes=3, image_size=size))
     if sum(parameter.numel() for parameter in network.parameters()) > MOST_PARAMETERS:
         pytest.skip(f"more than {MOST_PARAMETERS:.0e} parameters")
     assert check(job, folders, chance, steps=3) == 4

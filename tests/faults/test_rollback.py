@@ -20,9 +20,9 @@ from cnntrain.errors import CheckpointError, DivergedError, Interrupted
 
 EPOCH = 4  # steps
 SMALL = (
-    "model=lenet5 data=synthetic data.size=12 data.channels=1 data.samples=67 data.test_samples=20 data.classes=4 epochs=3 batch_size=16 "
-    "schedule=constant optimizer.lr=0.04 report.every=3it checkpoint.minutes=0 machine.threads=1 machine.device=cpu report.progress=off "
-    "report.tensorboard=false"
+    "model=lenet5 data=synthetic data.image_size=12 data.channels=1 data.samples=67 data.test_samples=20 data.classes=4 epochs=3 "
+    "batch_size=16 schedule=constant optimizer.lr=0.04 report.every=3it checkpoint.minutes=0 machine.threads=1 machine.device=cpu "
+    "report.progress=off report.tensorboard=false"
 ).split()
 
 

@@ -33,8 +33,8 @@ from cnntrain.engine.stopping import stopping
 from cnntrain.errors import CheckpointError
 
 SMALL = (
-    "model=lenet5 data=synthetic data.size=16 data.channels=1 data.samples=203 data.test_samples=60 data.classes=4 epochs=2 batch_size=16 "
-    "machine.threads=1 report.progress=lines"
+    "model=lenet5 data=synthetic data.image_size=16 data.channels=1 data.samples=203 data.test_samples=60 data.classes=4 epochs=2 "
+    "batch_size=16 machine.threads=1 report.progress=lines"
 ).split()
 FULL = "No space left on device"
 

@@ -384,8 +384,8 @@ def outside(tmp_path, monkeypatch):
 def trained(tmp_path_factory):
     """The config of a run, and a checkpoint's bytes."""
     place = tmp_path_factory.mktemp("trained")
-    words = "model=lenet5 data=synthetic data.size=16 data.channels=1 data.samples=60 data.test_samples=20 data.classes=4 batch_size=16 "
-    words += "epochs=1 machine.threads=1 report.progress=off report.tensorboard=false"
+    words = "model=lenet5 data=synthetic data.image_size=16 data.channels=1 data.samples=60 data.test_samples=20 data.classes=4 "
+    words += "batch_size=16 epochs=1 machine.threads=1 report.progress=off report.tensorboard=false"
     cli.call("train", *words.split(), f"hydra.run.dir={place}/run")
     return place / "run"
 

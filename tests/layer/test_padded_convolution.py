@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cnntrain.layer.padded_convolution import Conv2d, rot180
+from cnntrain.layer.padded_convolution import Conv1d, Conv2d, rot180
 from cnntrain.layer.window import output_size, padding_sides, span
 
 IMAGE = torch.tensor([[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1], [0, 0, 1, 1, 0], [0, 1, 1, 0, 0]]).double()[None, None]
@@ -109,11 +109,27 @@ def test_narrow_equal_and_wide_convolution_in_one_and_two_dimensions(padding, le
     assert output_size(size, kernel=kernel, padding=padding) == length
     torch.manual_seed(0)
     x, k = torch.randn(size).double(), torch.randn(kernel).double()
-    line = F.pad(x[None, None], padding_sides(padding, size=size, kernel=kernel))
-    ours = F.conv1d(line, k.flip(0)[None, None])[0, 0]
+    layer = Conv1d(1, 1, kernel, padding=padding, bias=False).double()
+    layer.weight.data.copy_(k.flip(0))
+    ours = layer(x[None, None])[0, 0].detach()
     assert np.allclose(ours.numpy(), np.convolve(x.numpy(), k.numpy(), padding))  # numpy has the same three words
     assert len(ours) == length
     assert Conv2d(1, 1, kernel, padding=padding)(torch.ones(1, 1, size, size)).shape[2:] == (length, length)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid", "full", 2])
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (2, 1, 1), (5, 2, 1), (2, 3, 2)])
+def test_a_convolution_of_lines_is_that_of_maps_of_one_row(padding, kernel, stride, dilation):
+    torch.manual_seed(0)
+    given = {"stride": stride, "padding": padding, "dilation": dilation}
+    layer, x = Conv1d(4, 6, kernel, groups=2, **given).double(), torch.randn(2, 4, 11).double()
+    out = layer(x)
+    assert out.shape[2] == output_size(11, kernel=kernel, **given)
+    before, after = padding_sides(padding, size=11, kernel=kernel, stride=stride, dilation=dilation)
+    columns = F.pad(x, (before, after))[:, :, None]
+    expected = F.conv2d(columns, layer.weight[:, :, None], layer.bias, (1, stride), 0, (1, dilation), 2)
+    torch.testing.assert_close(out, expected[:, :, 0])
+    assert layer.state_dict().keys() == nn.Conv1d(4, 6, kernel).state_dict().keys() and f"padding={padding!r}" in repr(layer)
 
 
 def test_a_1x1_convolution_is_a_dense_layer_over_the_channels():

@@ -82,11 +82,11 @@ def test_figures_of_the_specification():
 def test_final_map_size():
     windows = [Window("conv1", 5), Window("pool1", 2, 2), Window("conv2", 5), Window("pool2", 2, 2)]
     assert final_map_size(32, lambda _: windows, net="Net") == 5
-    with pytest.raises(ConfigError, match="15x15 are too small for Net: layer pool2 has a 2x2 window, its map is 1x1.*at least 16x16"):
+    with pytest.raises(ConfigError, match="15x15 are too small for Net: layer pool2 has a 2x2 window, its map is 1x1.*data.image_size=16,"):
         final_map_size(15, lambda _: windows, net="Net")
     with pytest.raises(ConfigError, match="layer conv2 has a 5x5 window, its map is 3x3"):
         final_map_size(10, lambda _: windows, net="Net")
     dilated = [Window("fc6", 3, padding=2, dilation=6)]
-    with pytest.raises(ConfigError, match="layer fc6 has a 13x13 window, its map is 8x8.*at least 9x9"):
+    with pytest.raises(ConfigError, match="layer fc6 has a 13x13 window, its map is 8x8.*data.image_size=9,"):
         final_map_size(8, lambda _: dilated, net="Net")
     assert final_map_size(3, lambda _: [Window("pool1", 4, 2, ceil=True)], net="Net") == 1

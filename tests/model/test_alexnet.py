@@ -86,7 +86,7 @@ def test_layers_run_in_the_order_of_their_names_with_the_response_norm_before_th
 
 
 def test_too_small_an_image_names_the_layer_and_the_smallest_size():
-    with pytest.raises(ConfigError, match=r"layer pool5 .*at least 64x64"):
+    with pytest.raises(ConfigError, match=r"layer pool5 .*data.image_size=64,"):
         meta(AlexNet, image_size=63)
 
 

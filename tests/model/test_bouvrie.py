@@ -52,14 +52,15 @@ def test_at_the_start_signals_about_the_middle_pass(activation, middle, combinat
 
 
 def test_too_small_an_image_names_the_layer_and_the_smallest_size():
-    with pytest.raises(ConfigError, match=r"layer stages\.1\.pool .*at least 16x16"):
+    with pytest.raises(ConfigError, match=r"layer stages\.1\.pool .*data.image_size=16,"):
         Bouvrie(in_channels=1, num_classes=10, image_size=15)
 
 
 def test_a_penalty_without_combinations_is_refused():
-    for changes in ({"combinations": False}, {"widths": (4,)}):
-        with pytest.raises(ConfigError, match="model.penalty=none"):
-            build(penalty="entropy", **changes)
+    for changes, fix in (({}, "model.combinations=true"), ({"widths": (4,), "combinations": True}, "model.penalty=none")):
+        with pytest.raises(ConfigError) as caught:
+            build(penalty="entropy", **{"combinations": False} | changes)
+        assert caught.value.fix == fix
 
 
 def test_penalty_is_the_weighted_sum_over_the_combinations():

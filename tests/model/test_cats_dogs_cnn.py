@@ -30,5 +30,5 @@ def test_one_output_needs_two_classes():
 
 
 def test_too_small_an_image():
-    with pytest.raises(ConfigError, match="layer pool1 .*at least 6x6"):
+    with pytest.raises(ConfigError, match="layer pool1 .*data.image_size=6,"):
         CatsDogsCNN(in_channels=3, num_classes=2, image_size=5)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from cnntrain.config.recipe import check
 from cnntrain.errors import ConfigError
 from cnntrain.layer.filters import FixedFilters
 from cnntrain.model.cifar_resnet import CifarResNet
@@ -41,8 +42,12 @@ def test_what_the_net_chose_and_its_penalty_are_passed_on():
     assert Filtered(filters=["sobel_x"], net=LeNet5, **FACTS).penalty() == 0
 
 
-def test_values_that_are_no_bank_or_no_net():
+def test_no_filters():
     with pytest.raises(ConfigError, match=r"without filters.*model\.filters=\[sobel_x,sobel_y\]"):
         Filtered(filters=[], net=LeNet5, **FACTS)
-    with pytest.raises(ConfigError, match=r"'lenet5' is no net.*model@model\.net=lenet5"):
-        Filtered(filters=["sobel_x"], net="lenet5", **FACTS)
+
+
+@pytest.mark.parametrize("net", ["lenet5", None, 3])
+def test_what_is_no_net(net):
+    with pytest.raises(ConfigError, match=r"model\.net: .* is not a node with a _target_"):
+        check({"_target_": "cnntrain.model.filtered.Filtered", "filters": ["sobel_x"], "net": net}, place="model")

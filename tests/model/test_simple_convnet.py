@@ -41,7 +41,7 @@ def test_an_uneven_same_pads_more_at_the_end():
 
 
 def test_too_small_an_image():
-    with pytest.raises(ConfigError, match="layer conv1 .*at least 6x6"):
+    with pytest.raises(ConfigError, match="layer conv1 .*data.image_size=6,"):
         SimpleConvNet(in_channels=1, num_classes=10, image_size=4)
-    with pytest.raises(ConfigError, match="layer pool1 .*at least 6x6"):
+    with pytest.raises(ConfigError, match="layer pool1 .*data.image_size=6,"):
         SimpleConvNet(in_channels=1, num_classes=10, image_size=5)

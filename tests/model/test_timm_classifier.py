@@ -28,6 +28,15 @@ def test_families_are_built_for_other_channels_classes_and_sizes(name):
     assert net.choices == ({"image size": "built for 64x64"} if name.startswith("vit") else {})
 
 
+@pytest.mark.parametrize("image_size", [32, 100])
+def test_a_vision_transformer_of_other_sizes(image_size):
+    """100 is no multiple of its patches of 16: what is left over is not looked at."""
+    net = TimmClassifier(name="vit_tiny_patch16_224", in_channels=3, num_classes=4, image_size=image_size).eval()
+    assert net.net.pos_embed.shape[1] == (image_size // 16) ** 2 + 1
+    with torch.no_grad():
+        assert net(torch.zeros(1, 3, image_size, image_size)).shape == (1, 4)
+
+
 @pytest.mark.parametrize(
     ("name", "near"),
     [("resnet51", "resnet50"), ("ConvNext_Atto", "convnext_atto"), ("resnet50.a1_in2k", "resnet50.a1_in1k"), ("hf-hub:timm/resnet50", "")],

@@ -85,7 +85,7 @@ def test_a_segmentation_net_is_no_classifier():
 
 @pytest.mark.parametrize(("name", "size", "fitting"), [("vit_b_16", 40, 48), ("vit_h_14", 32, 42), ("maxvit_t", 32, 224)])
 def test_a_size_that_does_not_divide(name, size, fitting):
-    with pytest.raises(ConfigError, match=f"{name} .*{size}x{size}.*use images of {fitting}x{fitting}"):
+    with pytest.raises(ConfigError, match=f"{name} .*{size}x{size}.*data.image_size={fitting}"):
         TorchvisionClassifier(name=name, **facts(image_size=size))
 
 

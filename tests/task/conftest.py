@@ -3,8 +3,8 @@ import pytest
 from cnntrain import cli
 
 SMALL = (
-    "model=lenet5 data=synthetic data.size=16 data.channels=1 data.samples=203 data.test_samples=60 data.classes=4 epochs=2 batch_size=16 "
-    "machine.threads=1 report.progress=off"
+    "model=lenet5 data=synthetic data.image_size=16 data.channels=1 data.samples=203 data.test_samples=60 data.classes=4 epochs=2 "
+    "batch_size=16 machine.threads=1 report.progress=off"
 ).split()
 
 

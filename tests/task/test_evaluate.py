@@ -45,7 +45,7 @@ from cnntrain.data.split import Split
 from cnntrain.data.synthetic import synthetic
 
 def reordered(*, names: list[str], keep: bool = True, seed: int):
-    inner = synthetic(classes=7, size=8, channels=3, samples=60, test_samples=41, noise=0.5, seed=seed)
+    inner = synthetic(classes=7, image_size=8, channels=3, samples=60, test_samples=41, noise=0.5, seed=seed)
     def read(part):
         split = getattr(inner, part)
         order = [names.index(name) if name in names else 0 for name in inner.classes]
@@ -90,7 +90,10 @@ def test_classes_that_the_data_lack_are_told_and_the_others_keep_their_numbers(s
 
 @pytest.mark.parametrize(
     ("values", "what", "fix"),
-    [({"size": 9}, "image_size 9, the checkpoint's network takes 8", "data.size=8"), ({"channels": 1}, "in_channels 1", "data.channels=3")],
+    [
+        ({"image_size": 9}, "image_size 9, the checkpoint's network takes 8", "data.image_size=8"),
+        ({"channels": 1}, "in_channels 1", "data.channels=3"),
+    ],
 )
 def test_other_sizes_are_an_error_with_the_override(stored, values, what, fix):
     with pytest.raises(DataError) as caught:
@@ -170,12 +173,11 @@ def test_a_file_that_cannot_be_written_is_found_before_the_work(stored, tmp_path
 
 @pytest.mark.parametrize("classes", [2, 10, 12, 13, 50])
 def test_the_tables_fit_80_columns_and_say_what_matters(tmp_path, monkeypatch, capsys, classes):
-    network, dataset = make(
-        tmp_path / "a.safetensors", data={**SYNTHETIC, "classes": classes, "samples": 200, "test_samples": 2000, "size": 4}
-    )
+    small = {**SYNTHETIC, "classes": classes, "samples": 200, "test_samples": 2000, "image_size": 4}
+    network, dataset = make(tmp_path / "a.safetensors", data=small)
     names = [f"[red]{'long ' * 9}$%s猫{k}" for k in range(classes)]
     monkeypatch.setattr("cnntrain.data.dataset.Data.class_counts", [1] * classes, raising=False)
-    make(tmp_path / "a.safetensors", data={**SYNTHETIC, "classes": classes, "samples": 200, "test_samples": 2000, "size": 4}, classes=names)
+    make(tmp_path / "a.safetensors", data=small, classes=names)
 
     def named(recipe, **facts):
         made = plain(recipe, **facts)
@@ -245,19 +247,44 @@ def test_a_knob_of_the_model_is_laid_over_the_checkpoints(tmp_path, capsys):
     assert len(losses) == 3
 
 
+BEHIND = {"_target_": "cnntrain.model.filtered.Filtered", "filters": ["sobel_x"], "keep_image": True, "net": FRACTAL}
+
+
+def test_knobs_reach_a_net_within_the_net(tmp_path, capsys):
+    network, dataset = make(tmp_path / "a.safetensors", model=BEHIND)
+    images, labels = pictures_of(dataset.test)
+    for block in network.net.blocks:
+        block.column = 1
+    expected = cross_entropy(logits_of(network, dataset, images), labels).item()
+    result = evaluate(checkpoint=str(tmp_path / "a.safetensors"), machine=MACHINE, knobs={"net": {"column": 1}})
+    assert result["loss"] == pytest.approx(expected, rel=1e-5) and result["knobs"] == {"net": {"column": 1}}
+    assert ", net.column=1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
-    ("knobs", "what"),
+    ("model", "knobs", "what", "where", "fix"),
     [
-        ({"colum": 2}, "with colum=2: model.colum: FractalNet has no such parameter (did you mean 'column'?)"),
-        ({"column": "two"}, "model.column: 'two' is not a whole number"),
-        ({"column": 3}, "there is no column 3 of 2"),
-        ({"widths": [4, 8]}, "with widths=[4, 8]: "),
-        ({"columns": 1}, "blocks.0.rows.1.0.0.weight is not in the model"),
-        ({"num_classes": 7}, "is given by the run"),
+        (
+            FRACTAL,
+            {"colum": 2},
+            "with knobs.colum=2: knobs.colum: FractalNet has no such parameter (did you mean 'column'?)",
+            "knobs",
+            "write knobs.column instead of knobs.colum",
+        ),
+        (FRACTAL, {"column": "two"}, "knobs.column: 'two' is not a whole number", "knobs", "set knobs.column to a whole number, 1 or more"),
+        (FRACTAL, {"drop_path": 2}, "knobs.drop_path: 2 is not", "knobs", "set knobs.drop_path, e.g. knobs.drop_path=0.15"),
+        (FRACTAL, {"column": 3}, "there is no column 3 of 2", "knobs.column", "knobs.column=2 (the deepest)"),
+        (FRACTAL, {"widths": [4, 8]}, "with knobs.widths=[4, 8]: ", "knobs", "leave out knobs.widths=[4, 8]"),
+        (FRACTAL, {"columns": 1}, "blocks.0.rows.1.0.0.weight is not in the model", "knobs", "leave out knobs.columns=1"),
+        (FRACTAL, {"num_classes": 7}, "knobs.num_classes: is given by the run", "knobs", "remove knobs.num_classes"),
+        (BEHIND, {"column": 2}, "(did you mean 'knobs.net.column'?)", "knobs", "write knobs.net.column instead of knobs.column"),
+        (BEHIND, {"net": {"colum": 2}}, "knobs.net.colum: FractalNet has", "knobs", "write knobs.net.column instead of knobs.net.colum"),
+        (BEHIND, {"net": {"column": 3}}, "with knobs.net.column=3: there is", "knobs.net.column", "knobs.net.column=2 (the deepest)"),
+        (BEHIND, {"net": 3}, "knobs.net: 3 is not a node with a _target_", "knobs", "set knobs.net to a node with a _target_"),
     ],
 )
-def test_a_knob_that_does_not_fit_is_named(tmp_path, knobs, what):
-    make(tmp_path / "a.safetensors", model=FRACTAL)
+def test_a_knob_that_does_not_fit_is_named(tmp_path, model, knobs, what, where, fix):
+    make(tmp_path / "a.safetensors", model=model)
     with pytest.raises(ConfigError) as caught:
         evaluate(checkpoint=str(tmp_path / "a.safetensors"), machine=MACHINE, knobs=knobs)
-    assert what in caught.value.what and caught.value.where == "knobs" and "leave knobs out" in caught.value.fix
+    assert what in caught.value.what and caught.value.where == where and caught.value.fix.startswith(fix)

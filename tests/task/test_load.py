@@ -131,7 +131,7 @@ def test_a_recipe_of_anything_else_is_refused(tmp_path, target):
 
 def test_pretrained_weights_are_not_fetched_again(tmp_path, monkeypatch):
     model = {"_target_": "cnntrain.model.torchvision_classifier.TorchvisionClassifier", "name": "squeezenet1_1", "pretrained": False}
-    make(tmp_path / "a.safetensors", model=model, data={**SYNTHETIC, "size": 32})
+    make(tmp_path / "a.safetensors", model=model, data={**SYNTHETIC, "image_size": 32})
     checkpoint = copy.deepcopy(read(tmp_path / "a.safetensors"))
     checkpoint.meta["model"]["recipe"]["pretrained"] = True
 

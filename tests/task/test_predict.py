@@ -11,7 +11,8 @@ from stored import MACHINE, SYNTHETIC, logits_of, make, pictures_of
 
 from cnntrain.errors import CheckpointError, ConfigError, DataError
 from cnntrain.task.evaluate import evaluate
-from cnntrain.task.predict import find_pictures, predict
+from cnntrain.task.pictures import find_pictures
+from cnntrain.task.predict import predict
 
 
 @pytest.fixture

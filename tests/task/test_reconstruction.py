@@ -1,6 +1,7 @@
 """A run without classes: an autoencoder is trained, resumed, evaluated, shown and asked for pictures; what does not go together is told."""
 
 import csv
+import itertools
 import json
 import math
 from pathlib import Path
@@ -11,12 +12,16 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cnntrain import cli
+from cnntrain.config.recipe import check
 from cnntrain.engine import checkpoint
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.objective.reconstruction import psnr
 from cnntrain.task.load import load
 
 AUTOENCODER = ("model=conv_autoencoder", "model.widths=[4,6]", "model.code_channels=3", "objective=reconstruction", "optimizer.lr=0.01")
-SMALL = "data=synthetic data.size=16 data.channels=1 data.samples=203 data.test_samples=60 data.classes=4 epochs=2 batch_size=16"
+SMALL = "data=synthetic data.image_size=16 data.channels=1 data.samples=203 data.test_samples=60 data.classes=4 epochs=2 batch_size=16"
+
+FACTS = {"image_size": 16, "channels": 1, "samples": 203, "test_samples": 60, "classes": 4}  # of its data
 
 
 def rows(name):
@@ -76,13 +81,38 @@ def test_evaluate_repeats_the_runs_figures_and_takes_data_of_other_classes(train
     result = cli.call("evaluate", f"checkpoint={best}", "out=result.csv", "machine.threads=1")
     assert (result["loss"], result["psnr"]) == pytest.approx((trained["metrics"]["test/loss"], trained["metrics"]["test/psnr"]), rel=1e-5)
     assert "PSNR" in capsys.readouterr().out and not {"accuracy", "classes", "confusion"} & set(result)
-    found = {row[0]: row[3] for row in csv.reader(Path("result.csv").read_text().splitlines())}
-    assert float(found["psnr"]) == result["psnr"] and float(found["pictures"]) == 60
-    words = ["data=synthetic", "data.size=16", "data.channels=1", "data.samples=80", "data.test_samples=20", "data.classes=7"]
+    found = {(row[0], row[1]): row[2] for row in csv.reader(Path("result.csv").read_text().splitlines())}
+    assert float(found["psnr", ""]) == result["psnr"] and float(found["pictures", ""]) == 60
+    assert float(found["psnr", str(result["worst"][0]["place"])]) == result["psnr_lowest"]
+    words = ["data=synthetic", "data.image_size=16", "data.channels=1", "data.samples=80", "data.test_samples=20", "data.classes=7"]
     other = cli.call("evaluate", f"checkpoint={best}", "machine.threads=1", *words)
     assert other["pictures"] == 20 and math.isfinite(other["psnr"])
     mirrored = cli.call("evaluate", f"checkpoint={best}", "tta=mirror", "machine.threads=1")
     assert mirrored["psnr"] > result["psnr"] - 1, "mirrored and turned back; otherwise it would fall by several dB"
+
+
+def test_evaluate_names_the_worst_pictures(trained, best, capsys):
+    result = cli.call("evaluate", f"checkpoint={best}", "machine.threads=1")
+    said = capsys.readouterr().out
+    data = check({"_target_": "cnntrain.data.synthetic.synthetic", **FACTS}, place="data")(seed=0)
+    images = torch.cat([images for images, *_ in data.test.fetch([torch.arange(60)])])
+    ratios = psnr(load(best).reconstruct(images), images / 255)
+    assert [entry["place"] for entry in result["worst"]] == ratios.argsort()[:10].tolist()
+    assert [entry["psnr"] for entry in result["worst"]] == pytest.approx(ratios.sort().values[:10].tolist(), abs=0.01)
+    assert (result["psnr_lowest"], result["psnr_median"]) == pytest.approx((ratios.min().item(), ratios.median().item()), abs=0.01)
+    assert [entry["class"] for entry in result["worst"]] == [f"class{entry['place'] % 4}" for entry in result["worst"]]
+    assert "The 10 worst of 60 reconstructions" in said and f"number {result['worst'][0]['place']} " in said
+    assert max(map(len, said.splitlines()[1:])) <= 80
+    assert_full(said)
+
+
+def assert_full(text):
+    """No column of a table that rich has drawn lacks its head, or a value."""
+    lines = text.splitlines()
+    for place, line in enumerate(lines):
+        if set(line.strip()) == {"─"}:
+            heads, rows = lines[place - 1].split(), itertools.takewhile(str.strip, lines[place + 1 :])
+            assert heads and all(len(row.split()) >= len(heads) for row in rows), text
 
 
 def test_predict_writes_the_reconstructions_and_how_good_they_are(best, capsys):
@@ -101,7 +131,14 @@ def test_predict_writes_the_reconstructions_and_how_good_they_are(best, capsys):
         assert (made - 255 * one[0]).abs().max() <= 1
         error = (one - original / 255).square().mean().item()
         assert float(row["psnr"]) == pytest.approx(-10 * math.log10(error), abs=0.01)
-    assert "dB" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    worst = min(listed, key=lambda row: float(row["psnr"]))
+    assert f"the lowest {float(worst['psnr']):.2f} dB: {worst['file']}" in said and "rebuilt_reconstructions" in said
+    assert_full(said)
+    cli.call("predict", f"checkpoint={best}", "images=*.png", "machine.threads=1")
+    said = capsys.readouterr().out
+    assert "reconstruction " not in said and "out=predictions.csv writes" in said
+    assert_full(said)
     with pytest.raises(DataError, match="gives pictures, not classes.*reconstruct"):
         predictor.predict("0.png")
 
@@ -138,8 +175,13 @@ def test_what_does_not_go_together_is_told_before_the_first_step(small, tmp_path
         small(*words)
     assert caught.value.fix == fix
     assert not list(tmp_path.glob("run/*.safetensors"))
+    if "tta=mirror_shift" not in words:  # of which a summary knows nothing
+        with pytest.raises(ConfigError) as of_summary:
+            cli.call("summary", *SMALL.split(), *words)
+        assert (of_summary.value.what, of_summary.value.fix) == (caught.value.what, fix)
 
 
-def test_summary_takes_either_kind(capsys):
-    result = cli.call("summary", "model=conv_autoencoder", "data=synthetic", "data.size=28", "data.channels=1", "data.classes=10")
+def test_summary_of_an_autoencoder():
+    data = ("data=synthetic", "data.image_size=28", "data.channels=1", "data.classes=10")
+    result = cli.call("summary", "model=conv_autoencoder", "objective=reconstruction", *data)
     assert result["parameters"] == 261_809 and result["choices"] == {"code": "16x4x4 = 256 numbers of 784"}

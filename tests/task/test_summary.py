@@ -1,5 +1,7 @@
 """``summary``: the figures it returns, what fits 80 columns, what a checkpoint adds, and that it reads no picture."""
 
+from functools import partial
+
 import pytest
 import torch
 from stored import MACHINE, make
@@ -7,6 +9,7 @@ from stored import MACHINE, make
 from cnntrain.config.recipe import check
 from cnntrain.data import dataset as data_module
 from cnntrain.errors import ConfigError
+from cnntrain.task.assemble import build_model, outline
 from cnntrain.task.summary import summary
 
 LENET = {"_target_": "cnntrain.model.lenet.LeNet5", "activation": "relu", "pool": "max"}
@@ -36,7 +39,8 @@ def test_figures_of_lenet_on_a_data_set_that_is_not_there(capsys, monkeypatch):
     assert torch.equal(torch.get_rng_state(), state)
     assert result["parameters"] == result["trainable"] == 62_006
     assert result["multiply_adds"] == 28 * 28 * 6 * 75 + 10 * 10 * 16 * 150 + 400 * 120 + 120 * 84 + 84 * 10
-    assert {row["name"]: row["output"] for row in result["layers"]}["conv2"] == [16, 10, 10]
+    rows = {row["name"]: row for row in result["layers"]}
+    assert rows["conv2"]["output"] == [16, 10, 10] and rows["conv2"]["window"]["kernel"] == (5, 5)
     decayed, plain = result["groups"]
     assert (decayed["weight_decay"], plain["weight_decay"]) == (5e-4, 0) and decayed["parameters"] + plain["parameters"] == 62_006
     assert result["schedule"]["steps"] == 2 * 450
@@ -77,7 +81,7 @@ def test_an_image_too_small_is_an_error_with_the_layer():
     tiny = {
         "_target_": "cnntrain.data.synthetic.synthetic",
         "classes": 3,
-        "size": 4,
+        "image_size": 4,
         "channels": 1,
         "samples": 30,
         "test_samples": 3,
@@ -85,6 +89,24 @@ def test_an_image_too_small_is_an_error_with_the_layer():
     }
     with pytest.raises(ConfigError, match="layer "):
         summary(**parts(model={"_target_": "cnntrain.model.simple_convnet.SimpleConvNet"}, data=tiny))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "place", "fix"),
+    [
+        ({"code_channels": 10**11}, "model.code_channels=100000000000", "model.code_channels=16"),
+        ({"code_channels": 10**18}, "model.code_channels=1000000000000000000", "model.code_channels=16"),
+        ({"widths": [8, 10**15]}, "model.widths=1000000000000000", "a smaller model.widths"),
+    ],
+)
+def test_a_model_beyond_all_memory_is_an_error_that_names_the_knob(knobs, place, fix):
+    model = check({"_target_": "cnntrain.model.conv_autoencoder.ConvAutoencoder", "widths": [8], **knobs}, place="model")
+    dataset = check(CIFAR, place="data")(seed=0)
+    loss = check({"_target_": "cnntrain.loss.mse.SquaredError"}, place="loss")
+    for build in (build_model, partial(outline, batch=2)):
+        with pytest.raises(ConfigError, match="more than memory holds") as caught:
+            build(model, dataset, outputs="images", loss=loss)
+        assert (caught.value.where, caught.value.fix) == (place, fix)
 
 
 def test_a_checkpoint_is_shown_with_its_own_config_and_all_its_tensors(tmp_path, capsys):

@@ -178,9 +178,9 @@ def test_a_missing_folder_of_pictures_is_an_error_of_the_data(tmp_path, monkeypa
     ("words", "error", "text"),
     [
         (["batch_size=1000"], ConfigError, r"batch_size=1000 is larger than the training set of \d+ images.*Fix: batch_size="),
-        (["data.size=8"], ConfigError, "too small for LeNet5.*layer conv2.*at least 12x12"),
-        (["model=resnet18", "model.stem=imagenet", "data.size=8"], ConfigError, "too small for the model.*smallest size that works"),
-        (["data.size=8", "model=simple_convnet", "model.filter_size=9"], ConfigError, "layer conv1.*at least 10x10"),
+        (["data.image_size=8"], ConfigError, "too small for LeNet5.*layer conv2.*data.image_size=12,"),
+        (["model=resnet18", "model.stem=imagenet", "data.image_size=8"], ConfigError, "too small for the model.*the smallest that works"),
+        (["data.image_size=8", "model=simple_convnet", "model.filter_size=9"], ConfigError, "layer conv1.*data.image_size=10,"),
         (["machine.device=tpu"], ConfigError, "not a device"),
         (["loss.class_weights=[1,2]"], ConfigError, "2 class weights for 4 classes"),
     ],
