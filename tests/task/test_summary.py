@@ -26,6 +26,7 @@ def parts(**changes):
         "schedule": {"_target_": "cnntrain.schedule.cyclical.Triangular", "base": 0.1},
         "objective": {"_target_": "cnntrain.objective.classification.Classification"},
         "weights": {"_target_": "cnntrain.weights.scratch.scratch"},
+        "average": {"_target_": "cnntrain.engine.average.NoAverage"},
     } | changes
     return {name: check(node, place=name) for name, node in nodes.items()} | {"machine": MACHINE}
 
