@@ -23,7 +23,7 @@ PARTS = ("model", "data", "augment", "loss", "optimizer", "schedule", "objective
 FLOORS = {"errors": 0, "units": 0, "draws": 0, "config": 1, "layer": 2, **dict.fromkeys(PARTS, 3), "engine": 4, "task": 5}
 FLOORS |= {"cli": 6, "job": 6, "sweep": 6, "streams": 6, FACADE: 6}  # the command line is these files; no other stands beside them
 TOP = 7  # cnntrain/__init__.py, __main__.py and the launcher see everything
-TASK_EXTRAS = {"sweep", "debug", "trust", "hydra", "defaults", "augment"}
+TASK_EXTRAS = {"sweep", "debug", "trust", "hydra", "defaults", "augment", "average"}
 
 
 def name_of(path: Path) -> str:

@@ -76,4 +76,4 @@ def test_the_smallest_image_is_named():
     SpeedrunNet(**{**SMALL, "image_size": 9})
     with pytest.raises(ConfigError, match=r"8x8 are too small for SpeedrunNet: layer group3.pool .* its map is 1x1") as error:
         SpeedrunNet(**{**SMALL, "image_size": 8})
-    assert "9x9" in str(error.value)
+    assert "data.image_size=9," in error.value.fix

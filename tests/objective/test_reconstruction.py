@@ -109,7 +109,13 @@ def test_an_evaluation_counts_every_sample_once(batch_size):
     ratios = [-10 * math.log10((a - b).square().mean().item()) for a, b in zip(pixels, made, strict=True)]
     assert found.metrics == pytest.approx({"loss": sum(losses) / 23, "psnr": sum(ratios) / 23}, rel=1e-5)
     assert len(found) == 23 and found.interval is None
-    assert found.describe(["a", "b", "c"]) == {"pictures": 23, **found.metrics}
+    described = found.describe(["a", "b", "c"])
+    worst = [dict(one) for one in described.pop("worst")]
+    order = sorted(range(23), key=lambda place: ratios[place])
+    assert [one["place"] for one in worst] == order[: len(worst)] and len(worst) == 10
+    assert [(one["psnr"], one["loss"]) for one in worst] == [pytest.approx((ratios[k], losses[k]), rel=1e-5) for k in order[:10]]
+    given = {"psnr_median": ratios[order[11]], "psnr_lowest": ratios[order[0]]}
+    assert described == {"pictures": 23, **found.metrics, **{name: pytest.approx(value, rel=1e-5) for name, value in given.items()}}
 
 
 @pytest.mark.parametrize("batch_size", [3, 64])
