@@ -57,7 +57,12 @@ class Net(nn.Module):
     def hang(self): time.sleep(1000)
     def full(self): subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", os.environ["FULL"]], check=True)
     def leak(self): torch.manual_seed(1); random.seed(1); numpy.random.seed(1); torch.set_flush_denormal(True)
-    def wait(self): Path("waiting").touch(); time.sleep(0.5)
+    def wait(self):
+        Path(f"{self.how}ing").touch()
+        end = time.monotonic() + 60
+        while Path("BROKEN").exists() and time.monotonic() < end: time.sleep(0.01)
+        time.sleep(1)  # for the signal to come
+    wait2 = wait
 """
 HOW = ["hang", "exception", "leave", "kill", "crash", "memory", "diverge", "late", "full"]
 WORDS = [*composed.DATA, "model=net", "epochs=3", "batch_size=16", "machine.device=cpu", "machine.threads=1", "report.tensorboard=false"]
@@ -160,7 +165,7 @@ def test_nine_failures_in_one_sweep(place, alone, fault):
 
 
 def started(folder: str, *words: str) -> forked.Child:
-    """A sweep of two jobs, up to where the first is in the midst of training."""
+    """A sweep of two jobs, up to where both are in the midst of training."""
     Path("BROKEN").touch()
 
     def slow() -> int:
@@ -178,7 +183,7 @@ def started(folder: str, *words: str) -> forked.Child:
 
     child = forked.start(slow, Path(f"{folder}.log"))
     end = time.monotonic() + 60
-    while not Path("waiting").exists() and time.monotonic() < end:
+    while not (Path("waiting").exists() and Path("wait2ing").exists()) and time.monotonic() < end:
         time.sleep(0.01)
     Path("BROKEN").unlink()
     return child
@@ -213,8 +218,7 @@ def test_a_sweep_that_is_ended_goes_on(place, alone, fault, number):
     assert "2 of 2 jobs done" in said and said.count("note: ") == 0
     assert [path.name for path in sorted(folder.glob("*how=*"))] == ["0_how=wait", "1_how=wait2"]
     assert {fingerprint(path) for path in folder.glob("*how=*")} == {alone}
-    # the other job may have been stopped before its first step
-    assert any("resumed  from step" in (path / "console.log").read_text() for path in folder.glob("*how=*"))
+    assert all("resumed  from step" in (path / "console.log").read_text() for path in folder.glob("*how=*"))
     assert list(Path("outputs").glob("*/*_sweep*")) == [folder]
     fault("G7", f"{number.name} to a sweep")
 
