@@ -1,15 +1,16 @@
 """Memory that runs out in every act of training: what fits is found out, what was named works, and nothing else is lost."""
 
-import gc
+import os
 import re
-import resource
+import subprocess
+import sys
 import weakref
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
-from faults import forked, quick
+from faults import quick
 from workload import CLASSES, Net, make_optimizer
 
 from cnntrain.engine import checkpoint
@@ -208,36 +209,36 @@ def test_the_trial_leaves_everything_as_it_was_and_says_what_batch_norm_sees(fau
     fault("E3", "a net with batch norm and dropout")
 
 
-@pytest.mark.slow  # what fits under such a limit depends on how the allocator has cut its memory up
+@pytest.mark.slow
 def test_a_real_limit(tmp_path, fault):
     """The address space of a process is bounded: 4,096 pictures at once do not fit, what is named does."""
     words = [*SMALL, "data.image_size=32", "data.samples=4600", "data.test_samples=8", "data.val=0", "epochs=1it"]
 
     def bounded(act, megabytes):
-        def work():
-            quick.start(tmp_path / act.__name__, *words, "batch_size=8")  # what is imported and compiled on the way
-            gc.collect()
-            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20,) * 2)
-            act()
+        # A fresh interpreter: what fits depends on how the allocator has cut its memory up, and this one has had other tests.
+        lines = (
+            "import gc, resource",
+            "from faults import quick",
+            f"words = {words!r}",
+            f"quick.start({str(tmp_path / f'before {megabytes}')!r}, *words, 'batch_size=8')",  # what is imported on the way
+            "gc.collect()",
+            "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()",
+            f"resource.setrlimit(resource.RLIMIT_AS, (used + {megabytes} * 2**20,) * 2)",
+            act,
+        )
+        paths = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
+        code = "\n".join(lines)
+        return subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
 
-        return forked.run(work, tmp_path / f"{act.__name__}.console")
-
-    def too_much():
-        quick.start("run", *words, "batch_size=4096")
-
-    def again():
-        quick.go_on("run", f"microbatch={fits}")
-
-    ended = bounded(too_much, 100)
+    ended = bounded("quick.start('run', *words, 'batch_size=4096')", 100)
     found = re.search(
-        r"OutOfMemoryError: Out of memory on cpu in training: the largest batch that fits is (\d+) .* microbatch=(\d+)", ended.output
+        r"OutOfMemoryError: Out of memory on cpu in training: the largest batch that fits is (\d+) .* microbatch=(\d+)", ended.stderr
     )
-    assert ended.code == 1 and found, ended.output
+    assert ended.returncode == 1 and found, ended.stderr
     fits = int(found[1])
     assert found[1] == found[2] and 1 < fits < 4096
-    ended = bounded(again, 130)  # glibc's heap lies in pieces, and in others in each process
-    assert ended.code == 0, ended.output
+    ended = bounded(f"quick.go_on('run', 'microbatch={fits}')", 130)  # glibc's heap lies in pieces, and in others in each process
+    assert ended.returncode == 0, ended.stderr
     assert checkpoint.read("run/last.safetensors").meta["step"] == 1
     fault("E3", "a real limit of the address space")
 
